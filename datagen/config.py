@@ -1,4 +1,5 @@
-"""Settings: pydantic sections from TOML files, flags and ``--set``, checked with the nearest name on a slip."""
+"""Settings: pydantic sections from TOML files, flags and ``--set``, checked with the nearest name
+on a slip."""
 
 from __future__ import annotations
 
@@ -23,9 +24,11 @@ class FilterConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     dedup: str = Field("off", pattern="^(off|exact|rouge_l|embedding)$")
-    """Drop rows whose instruction nearly repeats an earlier one: off, exact, rouge_l or embedding."""
+    """Drop rows whose instruction nearly repeats an earlier one: off, exact, rouge_l or embedding.
+    """
     dedup_threshold: float | None = Field(None, gt=0, le=1)
-    """Similarity from which an instruction counts as repeated; default 0.7 (rouge_l), 0.9 (embedding)."""
+    """Similarity from which an instruction counts as repeated; default 0.7 (rouge_l), 0.9
+    (embedding)."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -52,7 +55,8 @@ def section(kind: type[Section], values: Mapping[str, Any], where: str) -> Secti
         where: what to call the place in an error, such as ``pipelines/x.toml [skillmix]``.
 
     Raises:
-        ConfigError: one line with the place, the field, what is wrong and, for a slip, the nearest name.
+        ConfigError: one line with the place, the field, what is wrong and, for a slip, the nearest
+            name.
     """
     try:
         return kind.model_validate(dict(values))
@@ -81,9 +85,13 @@ def assign(settings: dict[str, dict[str, Any]], assignments: Iterable[str]) -> N
         name, equals, value = text.partition("=")
         table, dot, field = name.strip().partition(".")
         if not (equals and dot and field):
-            raise ConfigError(f"--set {text!r}: write --set table.field=value, such as --set skillmix.k=3")
+            raise ConfigError(
+                f"--set {text!r}: write --set table.field=value, such as --set skillmix.k=3"
+            )
         if table not in settings:
-            raise ConfigError(f"--set {text!r}: there is no table {table!r}{_nearest(table, settings)}")
+            raise ConfigError(
+                f"--set {text!r}: there is no table {table!r}{_nearest(table, settings)}"
+            )
         try:
             settings[table][field] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

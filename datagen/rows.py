@@ -1,8 +1,8 @@
 """What is written to disk: rows, their provenance, and what was rejected.
 
-A row is one flat JSON object that every reader opens (datasets, pandas, polars, TRL, ...). Its columns never
-vary within a file, and nested free-form data is one JSON *string*: readers merge the keys of nested objects
-across rows and fill the gaps with nulls.
+A row is one flat JSON object that every reader opens (datasets, pandas, polars, TRL, ...). Its
+columns never vary within a file, and nested free-form data is one JSON *string*: readers merge the
+keys of nested objects across rows and fill the gaps with nulls.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Row(BaseModel):
     prompt: list[Message]
     completion: list[Message]
     provenance: str
-    """A JSON object: generator, plan position, model, prompt hashes, journal keys of the answers used."""
+    """A JSON object: generator, plan position, model, prompt hashes, journal keys of the answers
+    used."""
 
 
 class Rejected(BaseModel):
@@ -42,19 +43,24 @@ class Rejected(BaseModel):
     reason: str
     """A short stable name that reports count by, such as ``too_short`` or ``server_refused``."""
     detail: str = ""
-    """The particular case in words: the server's message, the matched partner, the measured length."""
+    """The particular case in words: the server's message, the matched partner, the measured length.
+    """
     text: str = ""
     """The raw answer."""
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, unicode kept. Equal values, equal text."""
+    """The one JSON text of a value: sorted keys, no spaces, unicode kept. Equal values,
+    equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def content_hash(*parts: Any, size: int = 16) -> str:
-    """Hex digest of ``size`` bytes of the canonical JSON of ``parts``; lone surrogates are allowed."""
-    return hashlib.blake2b(canonical(parts).encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
+    """Hex digest of ``size`` bytes of the canonical JSON of ``parts``; lone surrogates
+    are allowed."""
+    return hashlib.blake2b(
+        canonical(parts).encode("utf-8", "surrogatepass"), digest_size=size
+    ).hexdigest()
 
 
 def make_row(prompt: list[Message], completion: list[Message], provenance: dict[str, Any]) -> Row:
@@ -63,5 +69,9 @@ def make_row(prompt: list[Message], completion: list[Message], provenance: dict[
     The place is part of it so that two plan positions with the same text are still two rows.
     """
     place = [provenance.get("generator"), provenance.get("split"), provenance.get("position")]
-    return Row(id=content_hash(prompt, completion, place), prompt=prompt, completion=completion,
-               provenance=canonical(provenance))
+    return Row(
+        id=content_hash(prompt, completion, place),
+        prompt=prompt,
+        completion=completion,
+        provenance=canonical(provenance),
+    )

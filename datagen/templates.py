@@ -1,4 +1,5 @@
-"""Prompts as files: ``prompts/<generator>/<name>.md`` with ``{{variables}}``, known by their hash."""
+"""Prompts as files: ``prompts/<generator>/<name>.md`` with ``{{variables}}``, known by
+their hash."""
 
 from __future__ import annotations
 
@@ -15,33 +16,40 @@ _VARIABLE = re.compile(r"\{\{(\w+)\}\}")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A prompt's text; ``hash`` (12 hex digits of the unfilled text) goes into each row's provenance."""
+    """A prompt's text; ``hash`` (12 hex digits of the unfilled text) goes into each row's
+    provenance."""
 
     name: str
     text: str
     hash: str
 
     def fill(self, **values: str) -> str:
-        """The text with every variable replaced; values are inserted as they are, never filled again.
+        """The text with every variable replaced; values are inserted as they are, never filled
+        again.
 
         Raises:
             ConfigError: a variable of the template has no value.
         """
         missing = [name for name in _VARIABLE.findall(self.text) if name not in values]
         if missing:
-            raise ConfigError(f"prompt {self.name}: no value for {{{{{missing[0]}}}}}; it may use "
-                              + ", ".join(f"{{{{{name}}}}}" for name in sorted(values)))
+            raise ConfigError(
+                f"prompt {self.name}: no value for {{{{{missing[0]}}}}}; it may use "
+                + ", ".join(f"{{{{{name}}}}}" for name in sorted(values))
+            )
         return _VARIABLE.sub(lambda match: values[match[1]], self.text)
 
 
 def load(generator: str, name: str, folder: Path | None = None) -> Template:
-    """The template ``name`` of a generator, from the user's ``folder`` if it has it, else the shipped one.
+    """The template ``name`` of a generator, from the user's ``folder`` if it has it, else the
+    shipped one.
 
     Raises:
         ConfigError: no such file, or not UTF-8.
     """
     own = folder / f"{name}.md" if folder is not None else None
-    path = own if own is not None and own.exists() else shipped("prompts") / generator / f"{name}.md"
+    path = (
+        own if own is not None and own.exists() else shipped("prompts") / generator / f"{name}.md"
+    )
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -28,7 +28,7 @@ class Lane:
         """An unreachable endpoint is left alone for a while, twice as long each time."""
         if unreachable:
             self._stumbles += 1
-            self.down_until = now + min(LONGEST_DOWN_S, 0.1 * 2.0 ** self._stumbles)
+            self.down_until = now + min(LONGEST_DOWN_S, 0.1 * 2.0**self._stumbles)
 
     def recovered(self) -> None:
         """It answered: it is up."""

@@ -1,8 +1,10 @@
-"""Any OpenAI-compatible chat endpoint: OpenAI, vLLM serve, llama.cpp, SGLang, TGI; several are balanced.
+"""Any OpenAI-compatible chat endpoint: OpenAI, vLLM serve, llama.cpp, SGLang, TGI; several are
+balanced.
 
-The openai package gives the key, the organisation and the base URL as its users know them. Requests are posted
-with aiohttp: measured on a 50 ms loopback server at 256 connections, the openai client costs 1.2 ms (aiohttp
-transport) to 2.3 ms (default) of CPU a request, a plain post 0.4 ms.
+The openai package gives the key, the organisation and the base URL as its users know them. Requests
+are posted
+with aiohttp: measured on a 50 ms loopback server at 256 connections, the openai client costs 1.2 ms
+    (aiohttp transport) to 2.3 ms (default) of CPU a request, a plain post 0.4 ms.
 """
 
 from __future__ import annotations
@@ -15,13 +17,23 @@ from typing import TYPE_CHECKING, Literal
 from datagen.errors import BackendError, ConfigError, Refused
 from datagen.llm import Answer, ModelConfig, Request, Traffic
 from datagen.llm.admission import Admission, Lane, Place
-from datagen.llm.wire import FatalStatus, Fault, RequestBody, Unservable, read_answer
+from datagen.llm.wire import (
+    LONGEST_WAIT_S,
+    FatalStatus,
+    Fault,
+    RequestBody,
+    Unservable,
+    read_answer,
+)
 
 if TYPE_CHECKING:
     import aiohttp
 
 TRIES = 12
-"""Tries of one request that fail otherwise than by "too many"; those are bounded by patience alone."""
+"""Tries of one request that fail otherwise than by "too many"; those are bounded by patience alone.
+"""
+UNREACHABLE_TRIES = 3
+"""Tries to connect before a server that never answered is taken to be down."""
 HOPELESS = 20
 """Requests refused one after another, none answered, after which the configuration is at fault."""
 LONGEST_BODY = 64 * 2**20
@@ -40,10 +52,17 @@ class OpenAILLM:
         structured: how JSON schemas are asked for (see ``ModelConfig``).
     """
 
-    def __init__(self, model: str, base_urls: Sequence[str], api_key: str | None = None,
-                 concurrency: int = 256, timeout: float = 600.0, patience: float = 300.0,
-                 structured: Literal["auto", "schema", "prompt"] = "auto",
-                 headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        base_urls: Sequence[str],
+        api_key: str | None = None,
+        concurrency: int = 256,
+        timeout: float = 600.0,
+        patience: float = 300.0,
+        structured: Literal["auto", "schema", "prompt"] = "auto",
+        headers: dict[str, str] | None = None,
+    ) -> None:
         self.model = model
         self.traffic = Traffic(limit=concurrency)
         self._key = api_key
@@ -52,28 +71,41 @@ class OpenAILLM:
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._body = RequestBody(structured, self.traffic.notices)
-        self._admission = Admission([u.rstrip("/") + "/chat/completions" for u in base_urls],
-                                    concurrency, self.traffic)
+        self._admission = Admission(
+            [u.rstrip("/") + "/chat/completions" for u in base_urls], concurrency, self.traffic
+        )
         self._session: aiohttp.ClientSession | None = None
         self._answered = self._refused_in_row = 0
         self._last_answer = 0.0
 
     @classmethod
     def from_config(cls, config: ModelConfig) -> OpenAILLM:
-        """The backend for ``config``; key and defaults are found as the openai package finds them."""
+        """The backend for ``config``; key and defaults are found as the openai package
+        finds them."""
         if not config.model:
             raise ConfigError("--model is missing: name the model as the endpoint knows it")
         key = read_key(config)
         urls, headers = _as_openai_would(key, config.base_url)
         for url in urls:
             if not url.startswith(("http://", "https://")):
-                raise ConfigError(f"--base-url {url!r} is not an http(s) URL such as http://127.0.0.1:8000/v1")
-        return cls(config.model, urls, key, config.concurrency, config.timeout, config.patience,
-                   config.structured, headers)
+                raise ConfigError(
+                    f"--base-url {url!r} is not an http(s) URL such as http://127.0.0.1:8000/v1"
+                )
+        return cls(
+            config.model,
+            urls,
+            key,
+            config.concurrency,
+            config.timeout,
+            config.patience,
+            config.structured,
+            headers,
+        )
 
     async def answer(self, request: Request) -> Answer:
-        """See ``LLM.answer``. Faults are counted in ``traffic.faults`` and retried; nothing is asked in vain."""
-        tries, refusals, started = 0, 0, time.monotonic()
+        """See ``LLM.answer``. Faults are counted in ``traffic.faults`` and retried; nothing is
+        asked in vain."""
+        tries, refusals, trouble = 0, 0, 0.0
         while True:
             place = await self._admission.enter(again=tries + refusals > 0)
             lane = place.lane
@@ -88,8 +120,9 @@ class OpenAILLM:
             except Fault as fault:
                 self.traffic.faults[fault.kind] += 1
                 tries, refusals = (tries, refusals + 1) if fault.too_many else (tries + 1, refusals)
-                self._give_up_if_hopeless(lane, fault, tries, started)
-                await self._admission.pause(fault.wait_s(tries + refusals))
+                trouble = trouble or time.monotonic()
+                self._give_up_if_hopeless(lane, fault, tries, trouble)
+                await self._admission.pause(fault.wait_s(tries + refusals, self._longest_wait()))
             else:
                 self._answered += 1
                 self._refused_in_row = 0
@@ -97,7 +130,8 @@ class OpenAILLM:
                 return answer
 
     def drain(self) -> None:
-        """Let the requests on the wire finish; whatever still waits to be sent raises ``Drained``."""
+        """Let the requests on the wire finish; whatever still waits to be sent raises
+        ``Drained``."""
         self._admission.drain()
 
     async def close(self) -> None:
@@ -143,20 +177,34 @@ class OpenAILLM:
                 return response.status, response.headers.get("Retry-After"), data
         except TimeoutError:
             raise Fault("timeout", f"no answer in {self._timeout:g} s") from None
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError) as error:
+        except (
+            aiohttp.ServerDisconnectedError,
+            aiohttp.ClientPayloadError,
+            aiohttp.ClientOSError,
+        ) as error:
             unreachable = isinstance(error, aiohttp.ClientConnectorError)
-            raise Fault("connection", str(error) or type(error).__name__, unreachable=unreachable) from None
+            raise Fault(
+                "connection", str(error) or type(error).__name__, unreachable=unreachable
+            ) from None
         except aiohttp.ClientError as error:
             raise Fault("connection", f"{type(error).__name__}: {error}") from None
 
     def _open_session(self) -> aiohttp.ClientSession:
         import aiohttp
 
-        proxied = any(os.environ.get(name) for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"))
+        proxied = any(
+            os.environ.get(name)
+            for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+        )
         self._session = aiohttp.ClientSession(
-            headers=self._headers, connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(10.0, self._timeout)),
-            cookie_jar=aiohttp.DummyCookieJar(), trust_env=proxied)
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeout, sock_connect=min(10.0, self._timeout)
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=proxied,
+        )
         return self._session
 
     # ---- when to stop --------------------------------------------------------------------------
@@ -168,17 +216,32 @@ class OpenAILLM:
             return BackendError(f"all of the first {HOPELESS} requests were refused: {words}")
         return Refused(words)
 
-    def _give_up_if_hopeless(self, lane: Lane, fault: Fault, tries: int, started: float) -> None:
+    def _give_up_if_hopeless(self, lane: Lane, fault: Fault, tries: int, trouble: float) -> None:
+        """Raise where another try is in vain.
+
+        A request alone in its trouble, while others are answered, is given up after ``TRIES``.
+        Where nothing
+        is answered the endpoint is in trouble: at the start that is an error, later it may take
+            ``patience``.
+        """
         words = self._scrub(f"{lane.url}: {fault.kind}: {fault}")
-        silent = time.monotonic() - max(self._last_answer, started)
-        if not self._answered and not self._refused_in_row and tries >= (3 if fault.unreachable else TRIES):
-            hint = "start the server or mend --base-url" if fault.unreachable else "look at the server's log"
-            raise BackendError(f"{words} ({tries} tries, never an answer): {hint}")
-        if self._answered and silent > self._patience:
-            raise BackendError(f"{words} (no answer for {silent:.0f} s): mend the endpoint and run the same "
-                               "command again, it goes on where it stopped")
-        if tries >= TRIES and not fault.unreachable:
+        if not self._answered and not self._refused_in_row:
+            if tries >= (UNREACHABLE_TRIES if fault.unreachable else TRIES):
+                hint = "start the server or mend --base-url" if fault.unreachable else "see its log"
+                raise BackendError(f"{words} ({tries} tries, never an answer): {hint}")
+            return
+        silent = time.monotonic() - max(self._last_answer, trouble)
+        if silent > self._patience:
+            raise BackendError(
+                f"{words} (no answer for {silent:.0f} s): mend the endpoint and run the same "
+                "command again, it goes on where it stopped"
+            )
+        if tries >= TRIES and self._last_answer > trouble:
             raise Refused(f"{words} ({tries} tries)")
+
+    def _longest_wait(self) -> float:
+        """Seconds to back off at most: little while others are answered, more in an outage."""
+        return 2.0 if time.monotonic() - self._last_answer < 10.0 else LONGEST_WAIT_S
 
     def _scrub(self, words: str) -> str:
         return words.replace(self._key, "***") if self._key else words
@@ -198,11 +261,14 @@ def read_key(config: ModelConfig) -> str | None:
 
 
 def _as_openai_would(key: str | None, base_urls: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Endpoints and account headers by the openai package's own rules (OPENAI_BASE_URL, OPENAI_ORG_ID, ...)."""
+    """Endpoints and account headers by the openai package's own rules (OPENAI_BASE_URL,
+    OPENAI_ORG_ID, ...)."""
     import openai
 
     if not base_urls and key is None:
-        raise ConfigError("no API key: set OPENAI_API_KEY, give --api-key-file, or name an endpoint with --base-url")
+        raise ConfigError(
+            "no API key: set OPENAI_API_KEY, give --api-key-file, or name a server with --base-url"
+        )
     client = openai.AsyncOpenAI(api_key=key or "none", base_url=base_urls[0] if base_urls else None)
     account = {"OpenAI-Organization": client.organization, "OpenAI-Project": client.project}
     headers = {name: value for name, value in account.items() if value}

@@ -44,8 +44,8 @@ class Price:
 def price_of(config: ModelConfig) -> Price | None:
     """The price of the configured model, or None where nobody named one.
 
-    A model that runs on this machine (local, vllm, scripted) costs nothing. A dated name (``gpt-4o-2024-08-06``)
-    has the price of the longest listed name it begins with.
+    A model that runs on this machine (local, vllm, scripted) costs nothing. A dated name
+    (``gpt-4o-2024-08-06``) has the price of the longest listed name it begins with.
     """
     if (config.price_in is None) != (config.price_out is None):
         raise ConfigError("--price-in and --price-out go together: dollars per million tokens each")

@@ -1,9 +1,10 @@
-"""A model that answers from a script: exact, instant and free, for tests and for developing a generator.
+"""A model that answers from a script: exact, instant and free, for tests and for developing a
+generator.
 
 The script is a JSONL file of rules, tried in order against the last message:
-``{"match": "regular expression", "answers": ["first draw", "second draw", ...]}``. The draw is chosen by the
-request's seed, so a script with several answers plays a model that varies. A rule may carry ``"refuse": "why"``
-instead of answers.
+``{"match": "regular expression", "answers": ["first draw", "second draw", ...]}``. The draw is
+chosen by the request's seed, so a script with several answers plays a model that varies. A rule may
+carry ``"refuse": "why"`` instead of answers.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class ScriptedLLM:
 
 
 def _script(path: Path) -> Reply:
-    rules = [_rule(path, number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
+    rules = [
+        _rule(path, number, line) for number, line in enumerate(_lines(path), 1) if line.strip()
+    ]
 
     def reply(request: Request) -> str:
         last = request.messages[-1]["content"]
@@ -88,5 +91,6 @@ def _rule(path: Path, number: int, line: str) -> tuple[re.Pattern[str], dict[str
             raise ValueError("answers is empty")
         return re.compile(rule["match"], re.S), rule
     except (ValueError, KeyError, TypeError, re.error) as error:
-        raise ConfigError(f"{path}, line {number}: {error}: a rule is "
-                          '{"match": "regex", "answers": ["..."]}') from None
+        raise ConfigError(
+            f'{path}, line {number}: {error}: a rule is {{"match": "regex", "answers": ["..."]}}'
+        ) from None

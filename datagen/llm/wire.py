@@ -1,4 +1,5 @@
-"""The chat-completions wire format: a request as JSON bytes, a reply as an ``Answer`` or as a named fault."""
+"""The chat-completions wire format: a request as JSON bytes, a reply as an ``Answer`` or as a named
+fault."""
 
 from __future__ import annotations
 
@@ -33,21 +34,31 @@ class Fault(Exception):
         unreachable: the connection could not even be opened.
     """
 
-    def __init__(self, kind: str, words: str, *, too_many: bool = False, retry_after: float | None = None,
-                 unreachable: bool = False) -> None:
+    def __init__(
+        self,
+        kind: str,
+        words: str,
+        *,
+        too_many: bool = False,
+        retry_after: float | None = None,
+        unreachable: bool = False,
+    ) -> None:
         super().__init__(words)
         self.kind, self.too_many = kind, too_many
         self.retry_after, self.unreachable = retry_after, unreachable
 
-    def wait_s(self, tries: int) -> float:
-        """Seconds before the next try: what the server asked, else exponential with full jitter from 0.1 s."""
+    def wait_s(self, tries: int, longest: float = LONGEST_WAIT_S) -> float:
+        """Seconds before the next try: what the server asked, else exponential with jitter."""
         if self.retry_after is not None:
             return self.retry_after * random.uniform(1.0, 1.1)
-        return random.uniform(0.5, 1.0) * min(LONGEST_WAIT_S, 0.1 * 2.0 ** (tries - 1))
+        return random.uniform(0.5, 1.0) * min(longest, 0.1 * 2.0 ** (tries - 1))
 
 
-_UNKNOWN = re.compile(r"unsupported|not supported|does not support|unknown|unrecogni[sz]ed|not permitted|"
-                      r"unexpected|not allowed|invalid parameter|only the default", re.I)
+_UNKNOWN = re.compile(
+    r"unsupported|not supported|does not support|unknown|unrecogni[sz]ed|not permitted|"
+    r"unexpected|not allowed|invalid parameter|only the default",
+    re.I,
+)
 _SCHEMA = re.compile(r"response_format|json_schema|schema|grammar|guided|structured", re.I)
 
 
@@ -63,25 +74,42 @@ class RequestBody:
         self._left_out: set[str] = set()
 
     def encode(self, request: Request) -> bytes:
-        """The JSON body; parameters that are None or that the server refused before are left out."""
+        """The JSON body; parameters that are None or that the server refused before are
+        left out."""
         body: dict[str, Any] = {"model": request.model, "messages": request.messages}
-        optional = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed,
-                    self._max_tokens: request.max_tokens, "stop": list(request.stop) or None,
-                    "logprobs": request.logprobs or None, "response_format": self._response_format(request)}
-        body.update((k, v) for k, v in optional.items() if v is not None and k not in self._left_out)
+        optional = {
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "seed": request.seed,
+            self._max_tokens: request.max_tokens,
+            "stop": list(request.stop) or None,
+            "logprobs": request.logprobs or None,
+            "response_format": self._response_format(request),
+        }
+        body.update(
+            (k, v) for k, v in optional.items() if v is not None and k not in self._left_out
+        )
         return json.dumps(body, separators=(",", ":")).encode()
 
     def _response_format(self, request: Request) -> dict[str, Any] | None:
         if request.schema is None or self._structured == "prompt":
             return None
-        return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": request.schema}}
+        return {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": request.schema},
+        }
 
     def adapt(self, words: str) -> bool:
-        """Whether the refusal names a parameter that can be written otherwise or left out; if so it now is."""
+        """Whether the refusal names a parameter that can be written otherwise or left out; if so it
+        now is."""
         if self._max_tokens == "max_tokens" and "max_completion_tokens" in words:
             self._max_tokens = "max_completion_tokens"
             return True
-        if self._structured == "auto" and "response_format" not in self._left_out and _SCHEMA.search(words):
+        if (
+            self._structured == "auto"
+            and "response_format" not in self._left_out
+            and _SCHEMA.search(words)
+        ):
             return self._leave_out("response_format", words)
         named = [p for p in ("seed", "temperature", "top_p", "logprobs", "stop") if p in words]
         if named and _UNKNOWN.search(words) and named[0] not in self._left_out:
@@ -90,7 +118,9 @@ class RequestBody:
 
     def _leave_out(self, parameter: str, words: str) -> bool:
         self._left_out.add(parameter)
-        self._notices.append(f"the server does not take {parameter}, it is left out from here on ({words[:120]})")
+        self._notices.append(
+            f"the server does not take {parameter}, it is left out from here on ({words[:120]})"
+        )
         return True
 
 
@@ -109,9 +139,13 @@ def read_answer(status: int, retry_after: str | None, data: bytes) -> Answer:
         choice = reply["choices"][0]
         text = choice["message"].get("content") or ""
         usage = reply.get("usage") or {}
-        answer = Answer(_clean(text), str(choice.get("finish_reason") or "stop"),
-                        int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0),
-                        logprobs=_logprobs(choice))
+        answer = Answer(
+            _clean(text),
+            str(choice.get("finish_reason") or "stop"),
+            int(usage.get("prompt_tokens") or 0),
+            int(usage.get("completion_tokens") or 0),
+            logprobs=_logprobs(choice),
+        )
     except json.JSONDecodeError:
         raise Fault("bad_json", f"not JSON: {data[:80]!r}") from None
     except UnicodeDecodeError:
@@ -126,14 +160,18 @@ def read_answer(status: int, retry_after: str | None, data: bytes) -> Answer:
 def _error(status: int, retry_after: str | None, words: str) -> Exception:
     if status in (429, 503, 529):
         if "insufficient_quota" in words:
-            return FatalStatus(f"HTTP {status}: {words}: top up the account and run the same command again")
+            return FatalStatus(
+                f"HTTP {status}: {words}: top up the account and run the same command again"
+            )
         return Fault(f"http_{status}", words, too_many=True, retry_after=_seconds(retry_after))
     if status in (400, 413, 422):
         return Unservable(f"HTTP {status}: {words}")
     if status in (401, 403):
         return FatalStatus(f"HTTP {status}: {words}: check the key (--api-key-env, --api-key-file)")
     if status == 404:
-        return FatalStatus(f"HTTP 404: {words}: check --model, and that --base-url ends as the server wants (/v1)")
+        return FatalStatus(
+            f"HTTP 404: {words}: check --model, and that --base-url ends as the server wants (/v1)"
+        )
     if status < 500 and status not in (408, 409, 425):
         return FatalStatus(f"HTTP {status}: {words}: check --base-url")
     return Fault(f"http_{status}", words, retry_after=_seconds(retry_after))

@@ -3,17 +3,15 @@
     async with Run.open(folder, RunConfig(), llm, identity={"task": "explain"}) as run:
         await run.stage("1_answers", items, answer)
 
-Running again is resuming: finished blocks are skipped, unfinished ones are replayed from their journals, and
-only what was never answered is asked.
+Running again is resuming: finished blocks are skipped, unfinished ones are replayed from their
+    journals, and only what was never answered is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-
 import signal
-
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,7 +35,9 @@ SYNC_S = 1.0
 class Run:
     """An open run folder. Made by ``Run.open``; only one process may have it open."""
 
-    def __init__(self, folder: Path, config: RunConfig, llm: LLM, width: int, budget: Budget) -> None:
+    def __init__(
+        self, folder: Path, config: RunConfig, llm: LLM, width: int, budget: Budget
+    ) -> None:
         self.folder, self.config, self.llm, self.width = folder, config, llm, width
         self.budget = budget
         self.stages: list[Stage] = []
@@ -47,11 +47,17 @@ class Run:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path, config: RunConfig, llm: LLM, *,
-                   identity: dict[str, Any] | None = None, price: Price | None = None,
-                   concurrency: int | None = None,
-                   watch: Callable[[Run], contextlib.AbstractAsyncContextManager[Any]] | None = None,
-                   ) -> AsyncIterator[Run]:
+    async def open(
+        cls,
+        folder: Path,
+        config: RunConfig,
+        llm: LLM,
+        *,
+        identity: dict[str, Any] | None = None,
+        price: Price | None = None,
+        concurrency: int | None = None,
+        watch: Callable[[Run], contextlib.AbstractAsyncContextManager[Any]] | None = None,
+    ) -> AsyncIterator[Run]:
         """Open or make a run folder.
 
         Args:
@@ -67,8 +73,13 @@ class Run:
         with lock(folder):
             check_identity(folder, {**(identity or {}), "seed": config.seed, "block": config.block})
             at_once = concurrency or llm.traffic.limit or 1
-            run = cls(folder, config, llm, at_once + max(16, at_once // 2),
-                      Budget(price, config.max_cost, config.max_tokens))
+            run = cls(
+                folder,
+                config,
+                llm,
+                at_once + max(16, at_once // 2),
+                Budget(price, config.max_cost, config.max_tokens),
+            )
             run.metrics.load()
             async with contextlib.AsyncExitStack() as stack:
                 stack.enter_context(run._signals())
@@ -78,18 +89,23 @@ class Run:
                 yield run
 
     async def stage(self, name: str, plan: Sequence[Any], function: StageFunction) -> Counts:
-        """Run a stage over its plan; its output is ``name.jsonl``, its rejects ``rejected/name.jsonl``.
+        """Run a stage over its plan; its output is ``name.jsonl``, its rejects
+        ``rejected/name.jsonl``.
 
         Raises:
-            Interrupted, BudgetReached, BackendError, RunError: the run stopped; everything answered is kept.
+            Interrupted, BudgetReached, BackendError, RunError: the run stopped; everything answered
+                is kept.
         """
         self.raise_if_stopping()
         stage = Stage(self, name, plan, function)
         self.stages.append(stage)
         for block in stage.blocks():
             if block.finished():
-                self.budget.count(block.counts.requests, block.counts.prompt_tokens,
-                                  block.counts.completion_tokens)
+                self.budget.count(
+                    block.counts.requests,
+                    block.counts.prompt_tokens,
+                    block.counts.completion_tokens,
+                )
         await stage.execute()
         await asyncio.to_thread(join_blocks, self.folder, name, stage.blocks())
         self.metrics.write()
@@ -111,7 +127,8 @@ class Run:
         return self._stopping is not None
 
     def stop(self, reason: DatagenError) -> None:
-        """Send nothing more; let what is on the wire finish and be kept. The first reason stands."""
+        """Send nothing more; let what is on the wire finish and be kept. The first reason
+        stands."""
         if self._stopping is None:
             self._stopping = reason
             self.llm.drain()
@@ -122,13 +139,18 @@ class Run:
             raise self._stopping
 
     def keep(self, block: Block, key: str, entry: dict[str, Any]) -> None:
-        """Put an entry into a block's journal; where the disk is full, the ballast makes room for it."""
+        """Put an entry into a block's journal; where the disk is full, the ballast makes room for
+        it."""
         assert block.journal is not None
         try:
             block.journal.put(key, entry)
         except RunError as error:
-            self.stop(RunError(f"{error}: free some space and run the same command again, it goes on "
-                               "where it stopped"))
+            self.stop(
+                RunError(
+                    f"{error}: free some space and run the same command again, it goes on "
+                    "where it stopped"
+                )
+            )
             if not self._ballast.drop():
                 self.raise_if_stopping()
             block.journal.put(key, entry)
@@ -141,7 +163,9 @@ class Run:
         def interrupt() -> None:
             if self.stopping and task is not None:
                 task.cancel()
-            self.stop(Interrupted("interrupted: run the same command again, it goes on where it stopped"))
+            self.stop(
+                Interrupted("interrupted: run the same command again, it goes on where it stopped")
+            )
 
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -165,8 +189,12 @@ class Run:
         """Once a second: sync the journals together and write the metrics."""
         while True:
             await asyncio.sleep(SYNC_S)
-            dirty = [b.journal for s in self.stages for b in s.open.values()
-                     if b.journal is not None and b.journal.dirty]
+            dirty = [
+                b.journal
+                for s in self.stages
+                for b in s.open.values()
+                if b.journal is not None and b.journal.dirty
+            ]
             for journal in dirty:
                 with contextlib.suppress(OSError):
                     # A journal that was closed meanwhile was synced by its block.

@@ -1,7 +1,7 @@
 """A block: consecutive plan positions with a journal and an output of their own.
 
-It is the unit of recovery and of distribution: whoever opens a block's folder can finish it, because every
-effect that already happened is answered by the block's journal.
+It is the unit of recovery and of distribution: whoever opens a block's folder can finish it,
+    because every effect that already happened is answered by the block's journal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,9 @@ class Block:
         """Take the outcome of one position; True when it was the block's last."""
         if isinstance(outcome, Rejected):
             self.counts.rejected[outcome.reason] += 1
-            self._rejected[position] = as_line({"position": position, **outcome.model_dump(),
-                                              "item": as_json(item)})
+            self._rejected[position] = as_line(
+                {"position": position, **outcome.model_dump(), "item": as_json(item)}
+            )
         else:
             self.counts.kept += len(outcome)
             self._rows[position] = b"".join(as_line(each) for each in outcome)
@@ -109,14 +110,17 @@ class Block:
         return self._left == 0
 
     def finish(self) -> None:
-        """Write the output and mark the block as done; a crash inside leaves the block to be replayed."""
+        """Write the output and mark the block as done; a crash inside leaves the block to be
+        replayed."""
         assert self.journal is not None
         try:
             self.journal.sync()
             self.journal.close()
             write_atomic(self.rows, b"".join(self._rows[p] for p in sorted(self._rows)))
             write_atomic(self.rejected, b"".join(self._rejected[p] for p in sorted(self._rejected)))
-            done = {"start": self.start, "stop": self.stop, **asdict(self.counts)}
+            # Not dataclasses.asdict: it takes a Counter's items for its keys.
+            counts = {each.name: getattr(self.counts, each.name) for each in fields(Counts)}
+            done = {"start": self.start, "stop": self.stop, **counts}
             write_atomic(self.folder / "done.json", json.dumps(done).encode())
         except OSError as error:
             raise RunError(f"cannot write {self.folder}: {error.strerror}") from None

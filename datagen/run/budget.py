@@ -18,8 +18,9 @@ GUESSED_COMPLETION = 512
 class Budget:
     """Counts what is spent and refuses to send what would pass a limit.
 
-    A request on the wire is reckoned at the mean of the answers so far (before the first: at its prompt's length
-    and its ``max_tokens``), so the limit is passed by no more than the answers' spread around that mean.
+    A request on the wire is reckoned at the mean of the answers so far (before the first: at its
+    prompt's length and its ``max_tokens``), so the limit is passed by no more than the answers'
+    spread around that mean.
 
     Args:
         price: of the model, or None where it is not known.
@@ -78,8 +79,16 @@ class Budget:
         completion += self.completion_tokens + self._reserved_completion
         if self.max_tokens is not None and prompt + completion > self.max_tokens:
             spent = self.prompt_tokens + self.completion_tokens
-            raise BudgetReached(f"stopped at --max-tokens {self.max_tokens:,} ({spent:,} spent): raise it "
-                                "and run the same command again, it goes on where it stopped")
-        if self.max_cost is not None and self.price and self.price.of(prompt, completion) > self.max_cost:
-            raise BudgetReached(f"stopped at --max-cost {self.max_cost:g} (${self.cost:.4f} spent): raise it "
-                                "and run the same command again, it goes on where it stopped")
+            raise BudgetReached(
+                f"stopped at --max-tokens {self.max_tokens:,} ({spent:,} spent): raise it "
+                "and run the same command again, it goes on where it stopped"
+            )
+        if (
+            self.max_cost is not None
+            and self.price
+            and self.price.of(prompt, completion) > self.max_cost
+        ):
+            raise BudgetReached(
+                f"stopped at --max-cost {self.max_cost:g} (${self.cost:.4f} spent): raise it "
+                "and run the same command again, it goes on where it stopped"
+            )

@@ -13,7 +13,8 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     out: Path | None = None
-    """Run folder; default runs/NAME. Running again with the same folder goes on where it stopped."""
+    """Run folder; default runs/NAME. Running again with the same folder goes on where it stopped.
+    """
     seed: int = 42
     """Seed of every plan and every draw."""
     block: int = Field(512, ge=1)

@@ -1,4 +1,5 @@
-"""The local executor: one asyncio loop streams through a stage's plan, block after block, without a barrier."""
+"""The local executor: one asyncio loop streams through a stage's plan, block after block, without a
+barrier."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class Stage:
     Args:
         run: the run it belongs to.
         name: such as ``5_rows``; its files are named after it.
-        plan: the items, by position; made from the seed, never from answers that may come in any order.
+        plan: the items, by position; made from the seed, never from answers that may come in any
+            order.
         function: the stage's code.
     """
 
@@ -84,8 +86,12 @@ class Stage:
             except Refused as error:
                 entry: dict[str, Any] = {"refused": str(error)}
             else:
-                entry = {"text": answer.text, "finish": answer.finish_reason,
-                         "p": answer.prompt_tokens, "c": answer.completion_tokens}
+                entry = {
+                    "text": answer.text,
+                    "finish": answer.finish_reason,
+                    "p": answer.prompt_tokens,
+                    "c": answer.completion_tokens,
+                }
                 if answer.token_ids is not None:
                     entry["ids"] = answer.token_ids
                 if answer.logprobs is not None:
@@ -98,7 +104,8 @@ class Stage:
     # ---- one worker ----------------------------------------------------------------------------
 
     def _places(self) -> Iterator[tuple[Block, int]]:
-        """Plan positions still to be done, in order; a block is opened when its first position is taken."""
+        """Plan positions still to be done, in order; a block is opened when its first position is
+        taken."""
         for block in self.blocks():
             if block.finished():
                 self.finished.add(block.counts)

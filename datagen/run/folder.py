@@ -1,4 +1,5 @@
-"""The run folder as files: its lock, the configuration it belongs to, and how stage files are put together."""
+"""The run folder as files: its lock, the configuration it belongs to, and how stage files are put
+together."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from datagen.errors import RunError
 from datagen.run.block import Block, as_line, write_atomic
 
 BALLAST_BYTES = 4 * 2**20
-"""Room for about a thousand answers of four kilobytes: what may still be on the wire when the disk is full."""
+"""Room for about a thousand answers of four kilobytes: what may still be on the wire when the disk
+is full."""
 
 
 @contextlib.contextmanager
@@ -29,7 +31,9 @@ def lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise RunError(f"cannot write the run folder {folder}: {error.strerror}: give another --out") from None
+        raise RunError(
+            f"cannot write the run folder {folder}: {error.strerror}: give another --out"
+        ) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(handle, 0)
@@ -37,7 +41,9 @@ def lock(folder: Path) -> Iterator[None]:
         yield
     except BlockingIOError:
         owner = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        raise RunError(f"{folder} is in use by process {owner}: wait for it, or give another --out") from None
+        raise RunError(
+            f"{folder} is in use by process {owner}: wait for it, or give another --out"
+        ) from None
     finally:
         os.close(handle)
 
@@ -53,20 +59,27 @@ def check_identity(folder: Path, identity: dict[str, Any]) -> None:
     try:
         old = _flat(json.loads(path.read_text(encoding="utf-8"))["identity"])
     except FileNotFoundError:
-        _write(path, json.dumps({"format": 1, "identity": identity}, indent=1, sort_keys=True).encode())
+        _write(
+            path, json.dumps({"format": 1, "identity": identity}, indent=1, sort_keys=True).encode()
+        )
         return
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}): give another --out") from None
     differing = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     if differing:
-        said = ", ".join(f"{n} = {_short(old.get(n))} (now {_short(new.get(n))})" for n in differing[:4])
+        said = ", ".join(
+            f"{n} = {_short(old.get(n))} (now {_short(new.get(n))})" for n in differing[:4]
+        )
         more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
-        raise RunError(f"{folder} was made with {said}{more}: give --out {_free(folder)} for a new run, "
-                       "or the old setting to go on")
+        raise RunError(
+            f"{folder} was made with {said}{more}: give --out {_free(folder)} for a new run, "
+            "or the old setting to go on"
+        )
 
 
 def join_blocks(folder: Path, name: str, blocks: Iterable[Block]) -> None:
-    """Put the outputs of all blocks together in plan order: ``name.jsonl`` and ``rejected/name.jsonl``."""
+    """Put the outputs of all blocks together in plan order: ``name.jsonl`` and
+    ``rejected/name.jsonl``."""
     parts = [(block.rows, block.rejected) for block in blocks]
     rejected = folder / "rejected" / f"{name}.jsonl"
     try:
@@ -77,8 +90,10 @@ def join_blocks(folder: Path, name: str, blocks: Iterable[Block]) -> None:
         else:
             rejected.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"cannot write {folder / name}.jsonl: {error.strerror}: free some space and run the "
-                       "same command again, it goes on where it stopped") from None
+        raise RunError(
+            f"cannot write {folder / name}.jsonl: {error.strerror}: free some space and run the "
+            "same command again, it goes on where it stopped"
+        ) from None
 
 
 def read_items(path: Path) -> Iterator[Any]:
@@ -103,7 +118,8 @@ def write_items(path: Path, items: Iterable[Any]) -> None:
 
 
 class Ballast:
-    """A file that holds disk space for the answers on the wire, given back when the disk is full."""
+    """A file that holds disk space for the answers on the wire, given back when the disk
+    is full."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "ballast"
@@ -157,4 +173,6 @@ def _short(value: Any) -> str:
 
 def _free(folder: Path) -> Path:
     numbers = iter(range(2, 1000))
-    return next(p for p in (folder.with_name(f"{folder.name}-{n}") for n in numbers) if not p.exists())
+    return next(
+        p for p in (folder.with_name(f"{folder.name}-{n}") for n in numbers) if not p.exists()
+    )

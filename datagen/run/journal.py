@@ -1,9 +1,10 @@
 """The journal: every effect of a run, kept the moment it happened, found again by its key.
 
-One line an entry: ``KEY CRC32 JSON``. An entry is handed to the kernel by one ``write`` before anything that
-depends on it goes on, so ``kill -9`` loses nothing that was read; ``sync`` (grouped, about once a second, and
-always before a block is counted as done) makes it survive a power cut. A torn last line is cut off when the
-journal is opened; a damaged line inside is skipped and its effect happens again.
+One line an entry: ``KEY CRC32 JSON``. An entry is handed to the kernel by one ``write`` before
+    anything that depends on it goes on, so ``kill -9`` loses nothing that was read; ``sync``
+    (grouped, about once a second, and always before a block is counted as done) makes it survive a
+    power cut. A torn last line is cut off when the journal is opened; a damaged line inside is
+    skipped and its effect happens again.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Journal:
             RunError: the disk is full or failing; the file is left as it was before.
         """
         body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-        line = b"%s %08x %s\n" % (key.encode(), zlib.crc32(body), body)
+        line = b"%s %08x %s\n" % (key.encode(), zlib.crc32(body, zlib.crc32(key.encode())), body)
         try:
             written = os.pwrite(self._fd, line, self._end)
             if written < len(line):
@@ -98,17 +99,20 @@ class Journal:
 
 def _parse(line: bytes) -> bytes | None:
     """The key of a whole line, or None where the line is damaged."""
-    body = line[_HEAD:-1]
+    key, checksum, body = line[:KEY], line[KEY + 1 : _HEAD - 1], line[_HEAD:-1]
     try:
-        if int(line[KEY + 1 : _HEAD - 1], 16) != zlib.crc32(body):
+        if line[KEY:KEY + 1] + line[_HEAD - 1:_HEAD] != b"  ":
             return None
-        return bytes.fromhex(line[:KEY].decode("ascii"))
+        if int(checksum, 16) != zlib.crc32(body, zlib.crc32(key)):
+            return None
+        return bytes.fromhex(key.decode("ascii"))
     except ValueError:
         return None
 
 
 def find_answers(run: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The journal entries of ``keys``, read from all journals of a run folder without changing them."""
+    """The journal entries of ``keys``, read from all journals of a run folder without changing
+    them."""
     wanted = {key.encode(): key for key in keys}
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(run.glob("blocks/*/*/journal.log")):

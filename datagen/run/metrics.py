@@ -1,4 +1,5 @@
-"""What a run did, in numbers: ``metrics.json``, kept up to date while it runs and added up over its sessions."""
+"""What a run did, in numbers: ``metrics.json``, kept up to date while it runs and added up over its
+sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class Metrics:
-    """The run's numbers; written about once a second, so a killed session's are at most that old."""
+    """The run's numbers; written about once a second, so a killed session's are at most
+    that old."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -38,7 +40,9 @@ class Metrics:
     def write(self) -> None:
         """Write ``metrics.json``; a full disk is left for the journal to find."""
         with contextlib.suppress(OSError):
-            write_atomic(self._run.folder / "metrics.json", json.dumps(self.as_dict(), indent=1).encode())
+            write_atomic(
+                self._run.folder / "metrics.json", json.dumps(self.as_dict(), indent=1).encode()
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers as they stand."""
@@ -47,20 +51,31 @@ class Metrics:
         for _, counts in stages:
             total.add(counts)
         return {
-            **self.about, "model": self._run.llm.model, "complete": self.complete,
+            **self.about,
+            "model": self._run.llm.model,
+            "complete": self.complete,
             "seconds": round(self._seconds + time.monotonic() - self._started, 3),
-            "sessions": self._sessions + 1, "stages": [self._stage(s, c) for s, c in stages],
+            "sessions": self._sessions + 1,
+            "stages": [self._stage(s, c) for s, c in stages],
             "faults": dict(sorted((self._faults + self._run.llm.traffic.faults).items())),
-            "filters": self.filters, "prompt_tokens": total.prompt_tokens,
-            "completion_tokens": total.completion_tokens, "cost": self._cost(total),
+            "filters": self.filters,
+            "prompt_tokens": total.prompt_tokens,
+            "completion_tokens": total.completion_tokens,
+            "cost": self._cost(total),
             "notices": self._run.llm.traffic.notices,
         }
 
     def _stage(self, stage: Stage, counts: Counts) -> dict[str, Any]:
-        return {"name": stage.name, "planned": len(stage.plan), "kept": counts.kept,
-                "rejected": dict(sorted(counts.rejected.items())), "requests": counts.requests,
-                "prompt_tokens": counts.prompt_tokens, "completion_tokens": counts.completion_tokens,
-                "cost": self._cost(counts)}
+        return {
+            "name": stage.name,
+            "planned": len(stage.plan),
+            "kept": counts.kept,
+            "rejected": dict(sorted(counts.rejected.items())),
+            "requests": counts.requests,
+            "prompt_tokens": counts.prompt_tokens,
+            "completion_tokens": counts.completion_tokens,
+            "cost": self._cost(counts),
+        }
 
     def _cost(self, counts: Counts) -> float | None:
         price = self._run.budget.price

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 LIVE_S, PLAIN_S = 0.5, 10.0
 
 
-def progress(style: Literal["auto", "plain", "json", "off"]) -> Callable[[Run], AbstractAsyncContextManager[None]]:
-    """What ``Run.open(watch=...)`` takes: shows the run's progress in ``style`` until it is closed."""
+def progress(
+    style: Literal["auto", "plain", "json", "off"],
+) -> Callable[[Run], AbstractAsyncContextManager[None]]:
+    """What ``Run.open(watch=...)`` takes: shows the run's progress in ``style`` until it
+    is closed."""
     live = style == "auto" and sys.stderr.isatty()
 
     @asynccontextmanager
@@ -57,11 +60,18 @@ class Snapshots:
         done, planned = counts.items, len(stage.plan)
         rate = (done - before) / (now - since) if now > since + 0.2 else 0.0
         traffic, budget = self.run.llm.traffic, self.run.budget
-        return {"stage": stage.name, "done": done, "planned": planned,
-                "rejected": sum(counts.rejected.values()), "per_s": round(rate, 2),
-                "in_flight": traffic.in_flight, "faults": sum(traffic.faults.values()),
-                "tokens": budget.prompt_tokens + budget.completion_tokens, "cost": budget.cost,
-                "left_s": round((planned - done) / rate) if rate and done < planned else None}
+        return {
+            "stage": stage.name,
+            "done": done,
+            "planned": planned,
+            "rejected": sum(counts.rejected.values()),
+            "per_s": round(rate, 2),
+            "in_flight": traffic.in_flight,
+            "faults": sum(traffic.faults.values()),
+            "tokens": budget.prompt_tokens + budget.completion_tokens,
+            "cost": budget.cost,
+            "left_s": round((planned - done) / rate) if rate and done < planned else None,
+        }
 
 
 class Live:
@@ -91,7 +101,11 @@ class Plain:
         for numbers in self._snapshots.take():
             if self._last.get(numbers["stage"]) != numbers["done"]:
                 self._last[numbers["stage"]] = numbers["done"]
-                print(json.dumps(numbers) if self._json else as_line(numbers), file=sys.stderr, flush=True)
+                print(
+                    json.dumps(numbers) if self._json else as_line(numbers),
+                    file=sys.stderr,
+                    flush=True,
+                )
 
 
 def as_line(numbers: dict[str, Any]) -> str:
@@ -99,15 +113,19 @@ def as_line(numbers: dict[str, Any]) -> str:
     cost = "" if numbers["cost"] is None or not numbers["cost"] else f"  ${numbers['cost']:.2f}"
     left = "" if numbers["left_s"] is None else f"  {_duration(numbers['left_s'])} left"
     faults = f"  {numbers['faults']} faults survived" if numbers["faults"] else ""
-    return (f"{numbers['stage']:<16}{numbers['done']:>8,}/{numbers['planned']:<8,}{numbers['per_s']:>8,.1f}/s"
-            f"  {numbers['in_flight']} in flight  {numbers['tokens']:,} tokens{cost}"
-            f"  {numbers['rejected']} rejected{faults}{left}")
+    return (
+        f"{numbers['stage']:<16}{numbers['done']:>8,}/{numbers['planned']:<8,}{numbers['per_s']:>8,.1f}/s"
+        f"  {numbers['in_flight']} in flight  {numbers['tokens']:,} tokens{cost}"
+        f"  {numbers['rejected']} rejected{faults}{left}"
+    )
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+    return (
+        f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+    )
 
 
 async def _redraw(view: Live | Plain, every_s: float) -> None:

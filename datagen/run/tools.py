@@ -1,4 +1,5 @@
-"""What a stage may do to the world, each through the journal: ask the model, or any other effect."""
+"""What a stage may do to the world, each through the journal: ask the model, or any other
+effect."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Tools:
     """The effects of one plan position.
 
-    Asking the same thing twice from one position is two draws; a replay makes the same draws in the same order,
-    so the journal answers each.
+    Asking the same thing twice from one position is two draws; a replay makes the same draws in the
+    same order, so the journal answers each.
 
     Attributes:
         position: the plan position.
@@ -43,16 +44,34 @@ class Tools:
         parts = (self._stage.run.config.seed, self._stage.name, self.position, *purpose)
         return random.Random(content_hash(*parts))
 
-    async def ask(self, messages: list[Message], *, temperature: float | None = None,
-                  top_p: float | None = None, max_tokens: int | None = None, stop: tuple[str, ...] = (),
-                  schema: dict[str, Any] | None = None, logprobs: bool = False) -> Answer:
+    async def ask(
+        self,
+        messages: list[Message],
+        *,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        stop: tuple[str, ...] = (),
+        schema: dict[str, Any] | None = None,
+        logprobs: bool = False,
+    ) -> Answer:
         """The model's answer, from the journal if it was given before.
 
         Raises:
-            Refused: the server will never answer this; uncaught, the position is rejected with its words.
+            Refused: the server will never answer this; uncaught, the position is rejected with its
+                words.
         """
-        request = Request(self._stage.run.llm.model, messages, temperature, top_p, max_tokens, stop,
-                          None, schema, logprobs)
+        request = Request(
+            self._stage.run.llm.model,
+            messages,
+            temperature,
+            top_p,
+            max_tokens,
+            stop,
+            None,
+            schema,
+            logprobs,
+        )
         content = request.key()
         self._draws[content] += 1
         key = content_hash(content, self._stage.name, self.position, self._draws[content])
@@ -63,12 +82,20 @@ class Tools:
         if "refused" in entry:
             raise Refused(entry["refused"])
         ids, logs = entry.get("ids"), entry.get("logprobs")
-        return Answer(entry["text"], entry["finish"], entry["p"], entry["c"],
-                      tuple(ids) if ids else None, tuple(logs) if logs else None)
+        return Answer(
+            entry["text"],
+            entry["finish"],
+            entry["p"],
+            entry["c"],
+            tuple(ids) if ids else None,
+            tuple(logs) if logs else None,
+        )
 
-    async def effect(self, name: str, arguments: Any,
-                     happen: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-        """Any other effect with a JSON result, such as a sandboxed execution: it happens once a run.
+    async def effect(
+        self, name: str, arguments: Any, happen: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Any other effect with a JSON result, such as a sandboxed execution: it happens once a
+        run.
 
         Args:
             name, arguments: what the journal key is made of; ``arguments`` must be JSON.

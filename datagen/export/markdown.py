@@ -1,0 +1,52 @@
+"""Markdown from text that users and models wrote: HTML escaped, cells and fences that hold."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+
+def line(text: str) -> str:
+    """Text on one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def plain(text: str) -> str:
+    """Text on one line that holds no HTML."""
+    return html.escape(line(text), quote=False)
+
+
+def quoted(text: str) -> str:
+    """A JSON string, which is a YAML string too."""
+    return json.dumps(line(text), ensure_ascii=False)
+
+
+def code(text: str) -> str:
+    """Text on one line between backticks."""
+    return f"`{line(text).replace('`', chr(39))}`"
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table, or nothing where there are no rows."""
+    body = [[plain(cell).replace("|", "\\|") for cell in row] for row in rows]
+    lines = [list(head), ["---"] * len(head), *body] if body else []
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def fenced(text: str, language: str) -> str:
+    """A code block whose fence is longer than any run of backticks in the text."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
+
+
+def data_files(files: Mapping[str, str]) -> list[str]:
+    """Front matter lines that tell a hub, and datasets, which file is which split."""
+    paths = [(f"  - split: {split}", f"    path: {file}") for split, file in files.items()]
+    return [
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        *(x for pair in paths for x in pair),
+    ]

@@ -1,0 +1,1 @@
+"""Filters: keep = True, drop = (False, reason, detail); duplicates are reported as matches."""

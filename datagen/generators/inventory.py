@@ -1,0 +1,224 @@
+"""What Instruct-SkillMix mixes: topics, the skills of each, and query types (notes 1.1, S0 to S2).
+
+Stages 1_topics, 2_skill_names, 2_skills and 3_query_types. Each can be given as a file instead.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from datagen.errors import RunError
+from datagen.generators import names
+from datagen.generators.seeds import from_dataset, labelled_skills
+from datagen.rows import Message, Rejected
+from datagen.run import Run, Tools
+from datagen.templates import load
+
+if TYPE_CHECKING:
+    from datagen.generators.skillmix import SkillmixConfig
+
+NAME_TOKENS = 2048
+"""Most tokens of an answer that lists names."""
+SKILLS_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["skills"],
+    "properties": {"skills": {"type": "array", "items": {"type": "string"}}},
+}
+TOPICS_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["topics"],
+    "properties": {"topics": {"type": "array", "items": {"type": "string"}}},
+}
+TYPES_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["query_types"],
+    "properties": {
+        "query_types": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name", "definition", "examples"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "definition": {"type": "string"},
+                    "examples": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+        }
+    },
+}
+
+
+# ---- 1, 2: topics and skills --------------------------------------------------------------------
+
+
+async def list_skills(run: Run, config: SkillmixConfig) -> None:
+    if config.skills is not None:
+        run.write(
+            "2_skills",
+            [
+                s.model_dump()
+                for s in names.merge((name, "") for name in names.read_list(config.skills))
+            ],
+        )
+        return
+    if config.from_dataset is not None:
+        await labelled_skills(
+            run,
+            list(from_dataset(config.from_dataset, config.from_rows, run.config.seed)),
+            config.tries,
+            config.temperature,
+            config.prompts,
+        )
+    else:
+        await _topics(run, config)
+        await run.stage(
+            "2_skill_names",
+            [t["topic"] for t in run.read("1_topics")],
+            lambda topic, tools: _skills_of(topic, tools, config),
+        )
+    merged = names.merge((each["skill"], each["topic"]) for each in run.read("2_skill_names"))
+    if config.merge_similar is not None:
+        merged = names.merge_similar(merged, config.merge_similar)
+    if not merged:
+        raise RunError(
+            f"the model named no usable skill: read {run.folder}/rejected/ for its answers, "
+            "or give your own with --skills FILE"
+        )
+    run.write("2_skills", [skill.model_dump() for skill in merged])
+
+
+async def _topics(run: Run, config: SkillmixConfig) -> None:
+    if config.topics is not None:
+        run.write("1_topics", [{"topic": topic} for topic in names.read_list(config.topics)])
+        return
+    await run.stage(
+        "1_topics",
+        [{"count": config.topic_count}],
+        lambda item, tools: _list_topics(item["count"], tools, config),
+    )
+    if not any(True for _ in run.read("1_topics")):
+        raise RunError(
+            f"the model named no topic: read {run.folder}/rejected/1_topics.jsonl for its answers, "
+            "or give your own with --topics FILE"
+        )
+
+
+async def _list_topics(
+    count: int, tools: Tools, config: SkillmixConfig
+) -> list[dict[str, str]] | Rejected:
+    ask = load("skillmix", "topics", config.prompts)
+    more = load("skillmix", "more_topics", config.prompts).fill(count=str(count))
+    found, said = await _until_dry(
+        tools, config, ask.fill(count=str(count)), more, TOPICS_SCHEMA, count
+    )
+    if not found:
+        return Rejected(
+            reason="no_names", detail="no topic could be read from the answer", text=said
+        )
+    return [{"topic": name.replace("_", " ")} for name in found[:count]]
+
+
+async def _skills_of(
+    topic: str, tools: Tools, config: SkillmixConfig
+) -> list[dict[str, str]] | Rejected:
+    count = str(config.skills_per_topic)
+    ask = load("skillmix", "skills", config.prompts).fill(count=count, topic=topic)
+    more = load("skillmix", "more_skills", config.prompts).fill(count=count)
+    found, said = await _until_dry(tools, config, ask, more, SKILLS_SCHEMA, None)
+    if not found:
+        return Rejected(
+            reason="no_names", detail=f"no skill could be read for {topic!r}", text=said
+        )
+    return [{"skill": name, "topic": topic} for name in found]
+
+
+async def _until_dry(
+    tools: Tools,
+    config: SkillmixConfig,
+    ask: str,
+    more: str,
+    schema: dict[str, Any],
+    enough: int | None,
+) -> tuple[list[str], str]:
+    """Names from a conversation that asks for more until they dry up, and the last answer's text.
+
+    An answer that was cut off, looped or could not be read brings no new names, so it counts
+    towards drying up.
+    Of the conversation only the first prompt and the names so far are sent again: it stays short
+        however long it runs.
+    """
+    found: dict[str, str] = {}
+    messages: list[Message] = [{"role": "user", "content": ask}]
+    dry, text = 0, ""
+    for _ in range(config.skill_rounds):
+        answer = await tools.ask(
+            messages, temperature=config.temperature, max_tokens=NAME_TOKENS, schema=schema
+        )
+        text, before = answer.text, len(found)
+        for name in map(names.normalise, names.parse_names(text)):
+            if name:
+                found.setdefault(names.key(name), name)
+        dry = dry + 1 if len(found) - before < 0.05 * max(1, before) else 0
+        if dry >= config.dry_rounds or (enough is not None and len(found) >= enough):
+            break
+        so_far = json.dumps(
+            {next(iter(schema["properties"])): list(found.values())}, ensure_ascii=False
+        )
+        messages = [
+            messages[0],
+            {"role": "assistant", "content": so_far},
+            {"role": "user", "content": more},
+        ]
+        if not found:
+            messages = messages[:1]
+    return list(found.values()), text
+
+
+# ---- 3: query types -----------------------------------------------------------------------------
+
+
+async def list_query_types(run: Run, config: SkillmixConfig) -> None:
+    if config.query_types is not None:
+        run.write(
+            "3_query_types", [t.model_dump() for t in names.read_query_types(config.query_types)]
+        )
+        return
+    await run.stage(
+        "3_query_types",
+        [{"count": config.query_type_count}],
+        lambda item, tools: _types_of(item["count"], tools, config),
+    )
+    if not any(True for _ in run.read("3_query_types")):
+        raise RunError(
+            f"the model named no query type: read {run.folder}/rejected/3_query_types.jsonl for "
+            "its answers, or give your own with --query-types FILE"
+        )
+
+
+async def _types_of(
+    count: int, tools: Tools, config: SkillmixConfig
+) -> list[dict[str, Any]] | Rejected:
+    ask = load("skillmix", "query_types", config.prompts).fill(count=str(count))
+    found: dict[str, dict[str, Any]] = {}
+    for _ in range(config.tries):
+        answer = await tools.ask(
+            [{"role": "user", "content": ask}],
+            temperature=config.temperature,
+            max_tokens=2 * NAME_TOKENS,
+            schema=TYPES_SCHEMA,
+        )
+        for each in names.parse_query_types(answer.text):
+            found.setdefault(each.name.casefold(), each.model_dump())
+        if len(found) >= count:
+            break
+    if not found:
+        return Rejected(
+            reason="no_query_types", detail="no query type could be read", text=answer.text
+        )
+    return list(found.values())[:count]
