@@ -61,7 +61,7 @@ def _readme(name: str, format: str, shape: Shape, configuration: dict[str, str])
             "From inside this folder, with the model and the numbers that you want:\n",
             *(_block(file, text) for file, text in configuration.items()),
             "## What is learnt\n",
-            "".join(f"- {plain(note)}\n" for note in notes),
+            "".join(f"- {note}\n" for note in notes),
         )
         if part
     )

@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+_MARKUP = str.maketrans({mark: f"&#{ord(mark)};" for mark in "`#[|"})
+
 
 def line(text: str) -> str:
     """Text on one line, without control characters."""
@@ -14,8 +16,8 @@ def line(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text on one line that holds no HTML."""
-    return html.escape(line(text), quote=False)
+    """Text on one line that is neither HTML nor a fence, heading, link or table cell."""
+    return html.escape(line(text), quote=False).translate(_MARKUP)
 
 
 def quoted(text: str) -> str:
@@ -30,7 +32,7 @@ def code(text: str) -> str:
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table, or nothing where there are no rows."""
-    body = [[plain(cell).replace("|", "\\|") for cell in row] for row in rows]
+    body = [[plain(cell) for cell in row] for row in rows]
     lines = [list(head), ["---"] * len(head), *body] if body else []
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 

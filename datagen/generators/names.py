@@ -46,6 +46,7 @@ _HEADING = re.compile(
 _PART = re.compile(r"\W*(?:definition|description|examples?|example queries)\b", re.IGNORECASE)
 _DEFINED = re.compile(r"^[ \t]*[-•]?[ \t]*(?:definition|description):[ \t]*", re.I | re.MULTILINE)
 _EXAMPLES = re.compile(r"\b(?:for example|examples?(?: include| queries)?|e\.g\.)[ \t]*:", re.I)
+_JSON_START = re.compile(r"^[ \t]*(?:\{|\[[ \t]*[\"{])", re.MULTILINE)
 _BULLET = re.compile(r"^[ \t]*(?:[-•+*]|\d{1,3}[.)])[ \t]+", re.MULTILINE)
 _QUOTED = re.compile(r'["“]([^"“”\n]{3,400})["”]')
 
@@ -216,8 +217,13 @@ def _similar(skills: Sequence[Skill], threshold: float, model: str | None) -> di
 
 
 def _answer(text: str) -> str:
-    """The answer after a model's thoughts, without lone surrogates (they cannot be written)."""
-    return text.rpartition("</think>")[2].encode("utf-8", "ignore").decode()
+    """The answer after a model's thoughts."""
+    return _writable(text.rpartition("</think>")[2])
+
+
+def _writable(text: str) -> str:
+    """The text without lone surrogates, which JSON can hold and a file cannot."""
+    return text.encode("utf-8", "ignore").decode()
 
 
 def _clean(text: str) -> str:
@@ -260,6 +266,7 @@ def _values_from(text: str, position: int) -> Iterator[Any]:
     while start := re.compile(r'[\s,]*(?=["{])').match(text, position):
         try:
             value, position = decoder.raw_decode(text, start.end())
+            value = json.loads(_writable(json.dumps(value, ensure_ascii=False)))
         except (ValueError, RecursionError):
             return
         yield value
@@ -283,7 +290,9 @@ def _names_in(value: Any) -> list[str]:
 
 
 def _lines_of(text: str) -> list[str]:
-    """The lines, or parts of lines, that hold one name each."""
+    """The lines, or parts of lines, that hold one name each; none of JSON cut in its first item."""
+    if _JSON_START.search(text):
+        return []
     lines = [line for line in text.splitlines() if line.strip() and "```" not in line]
     if len(lines) == 1:
         lines = re.sub(r"[ \t](?=\d{1,3}[.)][ \t])", "\n", lines[0]).splitlines()

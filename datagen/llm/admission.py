@@ -26,7 +26,8 @@ class Lane:
 
     def stumble(self, now: float, unreachable: bool) -> None:
         """An unreachable endpoint is left alone for a while, twice as long each time."""
-        if unreachable:
+        if unreachable and now >= self.down_until:
+            # The others of the same burst say nothing new.
             self._stumbles += 1
             self.down_until = now + min(LONGEST_DOWN_S, 0.1 * 2.0**self._stumbles)
 

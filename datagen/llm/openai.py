@@ -105,16 +105,26 @@ class OpenAILLM:
     async def answer(self, request: Request) -> Answer:
         """See ``LLM.answer``. Faults are counted in ``traffic.faults`` and retried; nothing is
         asked in vain."""
+        try:
+            return await self._answer(request)
+        except Refused:
+            raise
+        except BackendError:
+            # It holds for every request: those that wait need not find it out one by one.
+            self.drain()
+            raise
+
+    async def _answer(self, request: Request) -> Answer:
         tries, refusals, trouble = 0, 0, 0.0
         while True:
             place = await self._admission.enter(again=tries + refusals > 0)
-            lane = place.lane
+            lane, version = place.lane, self._body.version
             try:
                 answer = await self._ask(place, request)
             except FatalStatus as error:
                 raise BackendError(self._scrub(f"{lane.url}: {error}")) from None
             except Unservable as error:
-                if self._body.adapt(str(error)):
+                if self._body.adapt(str(error)) or self._body.version != version:
                     continue
                 raise self._refusal(str(error)) from None
             except Fault as fault:

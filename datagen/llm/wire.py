@@ -72,6 +72,8 @@ class RequestBody:
         self._structured, self._notices = structured, notices
         self._max_tokens = "max_tokens"
         self._left_out: set[str] = set()
+        self.version = 0
+        """Grows with each thing learned; a request written before may be worth another try."""
 
     def encode(self, request: Request) -> bytes:
         """The JSON body; parameters that are None or that the server refused before are
@@ -104,6 +106,7 @@ class RequestBody:
         now is."""
         if self._max_tokens == "max_tokens" and "max_completion_tokens" in words:
             self._max_tokens = "max_completion_tokens"
+            self.version += 1
             return True
         if (
             self._structured == "auto"
@@ -118,6 +121,7 @@ class RequestBody:
 
     def _leave_out(self, parameter: str, words: str) -> bool:
         self._left_out.add(parameter)
+        self.version += 1
         self._notices.append(
             f"the server does not take {parameter}, it is left out from here on ({words[:120]})"
         )
