@@ -30,10 +30,11 @@ def with_options(
         raise TypeError("two sections share a field name")
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters = inspect.signature(command, eval_str=True).parameters.values()
         own = [
-            p
-            for p in inspect.signature(command, eval_str=True).parameters.values()
-            if p.name != "tables"
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for each in parameters
+            if each.name != "tables"
         ]
 
         def call(**given: Any) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def job(values: Mapping[str, Mapping[str, Any]], where: Mapping[str, str] | str)
         section(RunConfig, values.get("run", {}), named("run")),
         section(FilterConfig, values.get("filters", {}), named("filters")),
     )
-    skillmix.check_inputs(result.skillmix)
+    skillmix.check_inputs(result.skillmix, _warn)
     price_of(result.model)
     return result
 
@@ -97,6 +98,10 @@ def job_from_toml(path: Path, assignments: list[str]) -> Job:
     settings = {name: dict(values.get(name, {})) for name in SECTIONS}
     assign(settings, assignments)
     return job(settings, {name: f"{path} [{name}]" for name in SECTIONS})
+
+
+def _warn(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,6 @@ import pyarrow.parquet
 import pytest
 import yaml
 from export_rows import (
-    TEXTS,
     assistant,
     hostile,
     multi_turn,
@@ -311,13 +311,29 @@ def test_a_cut_source_leaves_the_earlier_export_alone(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_somebody_elses_folder_is_not_written_into(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["README.md", "train.jsonl", "notes.txt"])
+def test_somebody_elses_folder_is_not_written_into(tmp_path: Path, name: str) -> None:
     run = write_run(tmp_path / "run", single_turn())
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "README.md").write_text("# My project\n")
-    with pytest.raises(ConfigError, match="was not written by an export: choose another --out"):
+    (tmp_path / "mine" / name).write_text("# My project\n")
+    with pytest.raises(ConfigError, match="holds files that no export wrote: choose another --out"):
         export(run, "trl", tmp_path / "mine")
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["README.md"]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == [name]
+    assert (tmp_path / "mine" / name).read_text() == "# My project\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_export_that_stopped_says_so_and_can_be_run_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", single_turn())
+    folder = run / "export" / "trl"
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("<!-- written by datagen export -->")
+    (folder / f".train.jsonl.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(RunError, match="No space left on device"):
+        export(run, "trl")
+    assert "not finished" in (folder / "README.md").read_text()
+    assert export(run, "trl").rows == {"train": 3}
+    assert "not finished" not in (folder / "README.md").read_text()
 
 
 def test_rows_are_not_overwritten_by_their_export(tmp_path: Path) -> None:
@@ -559,6 +575,7 @@ def test_the_card_is_what_a_hub_reads(tmp_path: Path) -> None:
         license="mit",
     )
     found = front_matter(finished(tmp_path, info, train=single_turn(1500), heldout=single_turn(5)))
+    assert found["configs"][0].pop("description").startswith("contents ")
     assert found == {
         "pretty_name": "On: odd 'title' \"q\"",
         "license": "mit",
@@ -657,12 +674,8 @@ def test_dataset_info_points_at_what_export_writes(
             assert (folder / entries[name]["file_name"]).is_file()
 
 
-def test_a_run_without_space_is_one_line(tmp_path: Path) -> None:
+def test_a_file_where_the_folder_should_be_is_one_line(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", single_turn())
     (run / "export").write_text("a file where the folder should be")
-    with pytest.raises((ConfigError, RunError), match="cannot make"):
+    with pytest.raises(ConfigError, match="cannot make"):
         export(run, "trl")
-
-
-def test_texts_cover_what_they_say() -> None:
-    assert any("\u2028" in text for text in TEXTS) and max(map(len, TEXTS)) >= 200_000

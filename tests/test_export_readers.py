@@ -79,6 +79,18 @@ def test_rows_that_grow_richer_after_10_megabytes_are_read(tmp_path: Path) -> No
         assert "OLD" in json.dumps(found[-1])
 
 
+def test_datasets_tells_runs_apart_and_sees_new_rows(tmp_path: Path) -> None:
+    """It caches a local folder by the folder's last name and its README.md, not by its files."""
+    cache = tmp_path / "cache"
+    for name, rows in (("a", single_turn(3)), ("b", single_turn(4)), ("a2", single_turn(3)[::-1])):
+        run = write_run(tmp_path / name, rows)
+        finish_dataset(run / "dataset", DatasetInfo(generator="skillmix", model="m"))
+        assert load(run / "dataset", cache)["train"] == rows
+        for format in ("trl", "verl"):
+            ids = [one["id"] for one in load(export(run, format).folder, cache)["train"]]
+            assert ids == [one["id"] for one in rows]
+
+
 # Other readers
 
 
@@ -192,7 +204,7 @@ def test_the_trl_script_learns_exactly_the_completions(
 class Hub(http.server.BaseHTTPRequestHandler):
     """As much of a hub as an upload of small files asks for; remembers what came."""
 
-    seen: list[tuple[str, dict[str, str], bytes]] = []  # noqa: RUF012 - replaced for each server
+    seen: list[tuple[str, str | None, bytes]] = []  # noqa: RUF012 - replaced for each server
     status = 200
 
     def do_POST(self) -> None:
@@ -202,7 +214,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
                 body += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
-        self.seen.append((self.path, dict(self.headers), body))
+        self.seen.append((self.path, self.headers["authorization"], body))
         host = f"http://{self.headers['Host']}"
         answer: dict[str, Any] = {"errors": [], "warnings": []}
         if self.path == "/api/repos/create":
@@ -282,7 +294,7 @@ def test_push_sends_rows_and_card_and_nothing_else(tmp_path: Path, hub: Any) -> 
     made = json.loads(hub.seen[0][2])
     assert made["type"] == "dataset"
     assert made.get("visibility") == "private" or made.get("private") is True
-    assert all(headers["Authorization"] == "Bearer hf_secret" for _, headers, _ in hub.seen)
+    assert all(token == "Bearer hf_secret" for _, token, _ in hub.seen)
     (commit,) = [body for path, _, body in hub.seen if "/commit/" in path]
     sent = {
         line["value"]["path"]: base64.b64decode(line["value"]["content"])

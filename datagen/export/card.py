@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from datagen import __version__
@@ -81,15 +82,15 @@ class Figures:
             yield row
 
 
-def card(info: DatasetInfo, figures: Figures) -> str:
-    """The whole README.md."""
+def card(folder: Path, info: DatasetInfo, figures: Figures) -> str:
+    """The whole README.md of the parquet files in ``folder``."""
     title = info.title or info.generator
     columns = [(name, _COLUMNS.get(name, "")) for name in figures.first or ()]
     provenance = [(name, _PROVENANCE.get(name, "")) for name in _provenance_fields(figures.first)]
     return "\n".join(
         part
         for part in (
-            *_front_matter(info, figures.shape, title),
+            *_front_matter(folder, info, figures.shape, title),
             f"\n# {plain(title)}\n",
             _opening(info, figures.shape),
             "## Rows\n",
@@ -109,7 +110,7 @@ def card(info: DatasetInfo, figures: Figures) -> str:
     )
 
 
-def _front_matter(info: DatasetInfo, shape: Shape, title: str) -> Iterator[str]:
+def _front_matter(folder: Path, info: DatasetInfo, shape: Shape, title: str) -> Iterator[str]:
     """Lines of YAML; every free text is a JSON string."""
     yield "---"
     yield f"pretty_name: {quoted(title)}"
@@ -121,7 +122,7 @@ def _front_matter(info: DatasetInfo, shape: Shape, title: str) -> Iterator[str]:
     yield "tags:"
     yield from (f"- {quoted(tag)}" for tag in ("datagen", "synthetic", info.generator))
     yield f"size_categories:\n- {_size(shape.rows.total())}"
-    yield from data_files({split: f"{split}.parquet" for split in _splits(shape)})
+    yield from data_files(folder, {split: f"{split}.parquet" for split in _splits(shape)})
     yield "---"
 
 

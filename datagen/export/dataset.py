@@ -41,4 +41,4 @@ def finish_dataset(folder: Path, info: DatasetInfo) -> None:
             parquet.unlink(missing_ok=True)  # of an earlier run with --heldout
     entries = dataset_info(info.generator, figures.shape, _EXPORTS)
     write_text(folder / "dataset_info.json", entries)
-    write_text(folder / "README.md", card(info, figures))
+    write_text(folder / "README.md", card(folder, info, figures))

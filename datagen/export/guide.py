@@ -40,10 +40,12 @@ def write_guides(folder: Path, name: str, format: str, shape: Shape) -> None:
         write_text(folder / "dataset_info.json", dataset_info(name, shape, {format: ""}))
     for file, text in files.items():
         write_text(folder / file, text)
-    write_text(folder / "README.md", _readme(name, format, shape, files))
+    write_text(folder / "README.md", _readme(folder, name, format, shape, files))
 
 
-def _readme(name: str, format: str, shape: Shape, configuration: dict[str, str]) -> str:
+def _readme(
+    folder: Path, name: str, format: str, shape: Shape, configuration: dict[str, str]
+) -> str:
     files = {split: f"{split}.{shape.suffix(format)}" for split in shape.rows}
     notes = [loss_note(format, shape), *([_NOTES[format]] if format in _NOTES else [])]
     if shape.media_tags:
@@ -53,7 +55,7 @@ def _readme(name: str, format: str, shape: Shape, configuration: dict[str, str])
         part
         for part in (
             "---",
-            *data_files(files),
+            *data_files(folder, files),
             f"---\n\n{MARK}\n# {plain(name)} as {format}\n",
             table(("file", "rows"), [(files[s], f"{shape.rows[s]:,}") for s in shape.rows]),
             table((f"left out ({LEFT_OUT})", "rows"), left_out),

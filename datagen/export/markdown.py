@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 _MARKUP = str.maketrans({mark: f"&#{ord(mark)};" for mark in "`#[|"})
 
@@ -43,12 +45,21 @@ def fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
-def data_files(files: Mapping[str, str]) -> list[str]:
-    """Front matter lines that tell a hub, and datasets, which file is which split."""
-    paths = [(f"  - split: {split}", f"    path: {file}") for split, file in files.items()]
+def data_files(folder: Path, names: Mapping[str, str]) -> list[str]:
+    """Front matter lines that tell a hub, and datasets, which file of ``folder`` is which split.
+
+    datasets keeps what it read from a local folder under the folder's last name and this front
+    matter, whatever the files hold: without the contents in it, RUN1/dataset read after
+    RUN2/dataset gives the rows of RUN2.
+    """
+    digest = hashlib.sha256()
+    for name in names.values():
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return [
         "configs:",
         "- config_name: default",
+        f'  description: "contents {digest.hexdigest()[:16]}"',
         "  data_files:",
-        *(x for pair in paths for x in pair),
+        *(f"  - split: {split}\n    path: {name}" for split, name in names.items()),
     ]

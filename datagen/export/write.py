@@ -17,7 +17,7 @@ from datagen.errors import ConfigError
 from datagen.export.guide import LEFT_OUT, MARK, write_guides
 from datagen.export.parquet import write_parquet
 from datagen.export.views import FORMATS, PAIR_FORMATS, SPLITS, Shape, unfit, view
-from datagen.rows_io import read_rows, write_rows
+from datagen.rows_io import read_rows, write_rows, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def export(source: Path, format: str, out: Path | None = None) -> Exported:
     """Write the rows of ``source`` (a run, its dataset folder, or a .jsonl file) as ``format``.
 
     ``out`` is RUN/export/FORMAT if nothing is said, beside a .jsonl file export/FORMAT. An earlier
-    export is replaced; a folder with a README.md from elsewhere is refused.
+    export is replaced; a folder that holds anything else is refused.
 
     Raises:
         ConfigError: unknown format, no such run, a line that is not a row, or no row that fits.
@@ -115,19 +115,24 @@ def _name(source: Path) -> str:
 
 
 def _prepare(folder: Path, files: dict[str, Path], shape: Shape, format: str) -> None:
-    """Make the folder, without row files of an earlier export that this one does not write."""
+    """Make the folder, or take over an earlier export's; the README says that it is not whole."""
     readme = folder / "README.md"
-    if readme.exists() and MARK not in readme.read_text("utf-8", "replace"):
-        raise ConfigError(f"{readme} was not written by an export: choose another --out")
     ours = {folder / f"{split}.{suffix}" for split in SPLITS for suffix in ("jsonl", "parquet")}
     if {file.resolve() for file in files.values()} & {file.resolve() for file in ours}:
         raise ConfigError(f"the rows are read from {folder}: choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not _is_export(readme):
+            raise ConfigError(f"{folder} holds files that no export wrote: choose another --out")
     except OSError as error:
         raise ConfigError(f"cannot make {folder}: {error.strerror}: choose another --out") from None
+    write_text(readme, f"{MARK}\nThis export was not finished. Run it again.\n")
     for stale in ours - {folder / f"{split}.{shape.suffix(format)}" for split in shape.rows}:
         stale.unlink(missing_ok=True)
+
+
+def _is_export(readme: Path) -> bool:
+    return readme.is_file() and MARK in readme.read_text("utf-8", "replace")
 
 
 def _write(path: Path, source: Path, format: str, shape: Shape) -> None:

@@ -21,12 +21,12 @@ TURNS: dict[int, tuple[str, ...]] = {
 }
 """Prompt names of each path."""
 
-_DECORATION = (
-    r"[ \t]*(?:#{1,6}[ \t]*)?(?:\*\*|__)?[ \t]*(?:(?:refined|improved|revised|final|new)[ \t]+)?"
-)
-_END = r"[ \t]*(?:\*\*|__)?[ \t]*:[ \t]*(?:\*\*|__)?"
-_INSTRUCTION = re.compile(rf"^{_DECORATION}(?:instruction|query|request){_END}", re.I | re.M)
-_RESPONSE = re.compile(rf"^{_DECORATION}(?:response|answer){_END}", re.I | re.M)
+_BEFORE = r"^[ \t]*(?:#{1,6}[ \t]*)?(?P<bold>\*\*|__)?[ \t]*"
+_VERSION = r"(?:(?:refined|improved|revised|final|new)[ \t]+)?"
+# A bold heading ends its bold before or after the colon; what is bold after that belongs to the text.
+_AFTER = r"[ \t]*(?(bold)(?:(?P=bold)[ \t]*:|:[ \t]*(?P=bold)|:)|:)"
+_INSTRUCTION = re.compile(f"{_BEFORE}{_VERSION}(?:instruction|query|request){_AFTER}", re.I | re.M)
+_RESPONSE = re.compile(f"{_BEFORE}{_VERSION}(?:response|answer){_AFTER}", re.I | re.M)
 _BARE = re.compile(
     r"^[ \t]*#{1,6}[ \t]*(?:instruction|query|request|response|answer)[ \t]*$", re.I | re.M
 )

@@ -13,11 +13,14 @@ from datagen.generators import names
 from datagen.generators.seeds import from_dataset, labelled_skills
 from datagen.rows import Message, Rejected
 from datagen.run import Run, Tools
+from datagen.run.folder import read_items
 from datagen.templates import load
 
 if TYPE_CHECKING:
     from datagen.generators.skillmix import SkillmixConfig
 
+DRY_SHARE = 0.05
+"""Share of new names below which a call counts as dry."""
 NAME_TOKENS = 2048
 """Most tokens of an answer that lists names."""
 SKILLS_SCHEMA = {
@@ -86,10 +89,7 @@ async def list_skills(run: Run, config: SkillmixConfig) -> None:
     if config.merge_similar is not None:
         merged = names.merge_similar(merged, config.merge_similar)
     if not merged:
-        raise RunError(
-            f"the model named no usable skill: read {run.folder}/rejected/ for its answers, "
-            "or give your own with --skills FILE"
-        )
+        raise _nothing(run, "usable skill", "2_skill_names", "--skills")
     run.write("2_skills", [skill.model_dump() for skill in merged])
 
 
@@ -103,10 +103,7 @@ async def _topics(run: Run, config: SkillmixConfig) -> None:
         lambda item, tools: _list_topics(item["count"], tools, config),
     )
     if not any(True for _ in run.read("1_topics")):
-        raise RunError(
-            f"the model named no topic: read {run.folder}/rejected/1_topics.jsonl for its answers, "
-            "or give your own with --topics FILE"
-        )
+        raise _nothing(run, "topic", "1_topics", "--topics")
 
 
 async def _list_topics(
@@ -149,35 +146,47 @@ async def _until_dry(
     """Names from a conversation that asks for more until they dry up, and the last answer's text.
 
     An answer that was cut off, looped or could not be read brings no new names, so it counts
-    towards drying up.
-    Of the conversation only the first prompt and the names so far are sent again: it stays short
-        however long it runs.
+    towards drying up. Of the conversation only the first prompt and the names so far are sent
+    again: it stays short however long it runs. Other spellings of a name are kept, not counted.
     """
-    found: dict[str, str] = {}
+    found: dict[str, None] = {}
+    keys: set[str] = set()
     messages: list[Message] = [{"role": "user", "content": ask}]
     dry, text = 0, ""
     for _ in range(config.skill_rounds):
         answer = await tools.ask(
             messages, temperature=config.temperature, max_tokens=NAME_TOKENS, schema=schema
         )
-        text, before = answer.text, len(found)
-        for name in map(names.normalise, names.parse_names(text)):
-            if name:
-                found.setdefault(names.key(name), name)
-        dry = dry + 1 if len(found) - before < 0.05 * max(1, before) else 0
-        if dry >= config.dry_rounds or (enough is not None and len(found) >= enough):
+        text, before = answer.text, len(keys)
+        new = [name for name in map(names.normalise, names.parse_names(text)) if name]
+        found.update(dict.fromkeys(new))
+        keys.update(map(names.key, new))
+        dry = dry + 1 if len(keys) - before < DRY_SHARE * max(1, before) else 0
+        if dry >= config.dry_rounds or (enough is not None and len(keys) >= enough):
             break
-        so_far = json.dumps(
-            {next(iter(schema["properties"])): list(found.values())}, ensure_ascii=False
-        )
-        messages = [
-            messages[0],
-            {"role": "assistant", "content": so_far},
-            {"role": "user", "content": more},
-        ]
-        if not found:
-            messages = messages[:1]
-    return list(found.values()), text
+        if found:
+            messages = [
+                messages[0],
+                _so_far(schema, list(found)),
+                {"role": "user", "content": more},
+            ]
+    return list(found), text
+
+
+def _so_far(schema: dict[str, Any], found: list[str]) -> Message:
+    """What the model named up to now, as one answer in the form of the schema."""
+    listed = {next(iter(schema["properties"])): found}
+    return {"role": "assistant", "content": json.dumps(listed, ensure_ascii=False)}
+
+
+def _nothing(run: Run, what: str, stage: str, flag: str) -> RunError:
+    """The error for a stage that named nothing, with the reason of its first reject."""
+    path = run.folder / "rejected" / f"{stage}.jsonl"
+    why = next(read_items(path))["detail"] if path.exists() else "every answer was empty"
+    return RunError(
+        f"the model named no {what} ({why}): read {path} for its answers, or give your own with "
+        f"{flag} FILE"
+    )
 
 
 # ---- 3: query types -----------------------------------------------------------------------------
@@ -195,10 +204,7 @@ async def list_query_types(run: Run, config: SkillmixConfig) -> None:
         lambda item, tools: _types_of(item["count"], tools, config),
     )
     if not any(True for _ in run.read("3_query_types")):
-        raise RunError(
-            f"the model named no query type: read {run.folder}/rejected/3_query_types.jsonl for "
-            "its answers, or give your own with --query-types FILE"
-        )
+        raise _nothing(run, "query type", "3_query_types", "--query-types")
 
 
 async def _types_of(

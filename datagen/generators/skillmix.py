@@ -16,7 +16,7 @@ the paper: ``limits``, ``balanced`` query types (the released 1K file was drawn 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -121,8 +121,11 @@ PROMPTS = (
 )
 
 
-def check_inputs(config: SkillmixConfig) -> None:
+def check_inputs(config: SkillmixConfig, warn: Callable[[str], None] | None = None) -> None:
     """Read the given files once, so that a bad one stops the job before anything is asked.
+
+    Args:
+        warn: is told in one line of what was passed over, such as duplicates.
 
     Raises:
         ConfigError: a file is missing, empty or broken; k is larger than the skill list.
@@ -130,18 +133,20 @@ def check_inputs(config: SkillmixConfig) -> None:
     if config.skills is not None and config.from_dataset is not None:
         raise ConfigError("--skills and --from-dataset both say where skills come from: give one")
     if config.topics is not None:
-        names.read_list(config.topics)
+        names.read_list(config.topics, warn)
     if config.skills is not None:
-        known = names.merge((name, "") for name in names.read_list(config.skills))
+        known = names.merge((name, "") for name in names.read_list(config.skills, warn))
         if config.k > len(known):
             raise ConfigError(
                 f"k = {config.k} is larger than the skill list ({len(known)} different skills in "
                 f"{config.skills}): lower --k or give more skills"
             )
     if config.query_types is not None:
-        names.read_query_types(config.query_types)
+        names.read_query_types(config.query_types, warn)
     if config.from_dataset is not None:
         next(from_dataset(config.from_dataset, 1, 0))
+    if config.min_words > config.max_words:
+        raise ConfigError(f"--min-words {config.min_words} is above --max-words {config.max_words}")
     for name in PROMPTS:
         load("skillmix", name, config.prompts)
 
@@ -153,7 +158,7 @@ async def generate(run: Run, config: SkillmixConfig) -> None:
         ConfigError, RunError: k is larger than the skill list, a file is wrong, the model named no
             skills, ...
     """
-    await asyncio.gather(list_skills(run, config), list_query_types(run, config))
+    await run.together(list_skills(run, config), list_query_types(run, config))
     skills = {each["skill"]: each["topics"] for each in run.read("2_skills")}
     types = {each["name"]: each["definition"] for each in run.read("3_query_types")}
     if config.k > len(skills):
@@ -164,7 +169,7 @@ async def generate(run: Run, config: SkillmixConfig) -> None:
     stages = [_rows(run, config, skills, types, "train", "5_rows", config.n)]
     if config.heldout:
         stages.append(_rows(run, config, skills, types, "heldout", "5_heldout", config.heldout))
-    await asyncio.gather(*stages)
+    await run.together(*stages)
 
 
 # ---- 4, 5: the plan and the rows ----------------------------------------------------------------

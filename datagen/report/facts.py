@@ -55,8 +55,7 @@ class Facts:
         """``complete``, ``partial`` (rows were rejected) or ``unfinished``."""
         if not self.whole:
             return "unfinished"
-        missing = any(s.refused for s in self.metrics.stages if _makes_rows(s.name))
-        return "partial" if missing else "complete"
+        return "partial" if self.metrics.refused_rows else "complete"
 
     @property
     def skillmix(self) -> bool:
@@ -115,10 +114,6 @@ def _gather(run: Path, _files: tuple[tuple[str, int, int], ...]) -> Facts:
     )
 
 
-def _makes_rows(stage: str) -> bool:
-    return stage.endswith(("_rows", "_heldout"))
-
-
 def _diversity(rows: Scan) -> dict[str, list[Diversity]]:
     """At the sizes of the released files, as far as there are rows: equal sizes compare."""
     kept = rows.measured.items()
@@ -135,8 +130,8 @@ def _missing(run: Path, rows: int) -> list[str]:
     if read_json(run / "config.json") is None:
         notes.append("config.json is not there or damaged: the settings are not known.")
     if not (run / "dataset" / "train.jsonl").exists():
-        source = "the stage files" if rows else "any file"
-        notes.append(f"dataset/train.jsonl is not there yet: {rows:,} rows were read from {source}.")
+        found = "these rows come from the stage's files" if rows else "no row was found"
+        notes.append(f"dataset/train.jsonl is not there: {found}.")
     return notes
 
 

@@ -33,7 +33,7 @@ def join(*parts: str) -> Html:
     return Html("".join(escape(part) for part in parts))
 
 
-def tag(name: str, *children: str, **attributes: str | float | bool | None) -> Html:
+def tag(name: str, /, *children: str, **attributes: str | float | bool | None) -> Html:
     """An element. ``class_`` and ``data_label`` become class and data-label; None and False are
     left out, True is an attribute without a value."""
     written = "".join(

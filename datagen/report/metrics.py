@@ -22,7 +22,7 @@ class StageNumbers(BaseModel):
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cost: float | None = Field(None, allow_inf_nan=False)
+    cost: float | None = Field(default=None, allow_inf_nan=False)
 
     @property
     def refused(self) -> int:
@@ -49,7 +49,7 @@ class Metrics(BaseModel):
     generator: str = ""
     model: str = ""
     engine: str = ""
-    seconds: float = Field(0.0, allow_inf_nan=False)
+    seconds: float = Field(default=0.0, allow_inf_nan=False)
     sessions: int = 0
     complete: bool = False
     stages: tuple[StageNumbers, ...] = ()
@@ -57,7 +57,7 @@ class Metrics(BaseModel):
     filters: tuple[FilterNumbers, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cost: float | None = Field(None, allow_inf_nan=False)
+    cost: float | None = Field(default=None, allow_inf_nan=False)
     notices: tuple[str, ...] = ()
 
     @property
@@ -67,8 +67,21 @@ class Metrics(BaseModel):
 
     @property
     def planned_rows(self) -> int:
-        """Positions of the stage that makes the training rows."""
-        return sum(stage.planned for stage in self.stages if stage.name.endswith("_rows"))
+        """Positions of the stages that make rows, held-out ones included."""
+        return sum(stage.planned for stage in self._row_stages())
+
+    @property
+    def made_rows(self) -> int:
+        """Rows those stages made, before filters."""
+        return sum(stage.kept for stage in self._row_stages())
+
+    @property
+    def refused_rows(self) -> int:
+        """Positions of those stages that gave no row."""
+        return sum(stage.refused for stage in self._row_stages())
+
+    def _row_stages(self) -> list[StageNumbers]:
+        return [stage for stage in self.stages if stage.name.endswith(("_rows", "_heldout"))]
 
 
 def read_metrics(run: Path) -> tuple[Metrics, list[str]]:

@@ -115,27 +115,28 @@ def bar_table(
         even: where the bars would end if all were equal; drawn as a line.
     """
     scale = max([*counts.values(), even or 0, 1])
-    rows = []
-    for name, count in list(counts.items())[:most]:
-        line = tag("line", x1=even / scale * WIDE, x2=even / scale * WIDE, y1=0, y2=HIGH,
-                   class_="mark") if even else ""  # fmt: skip
-        bar = tag("rect", x=0, y=0, width=count / scale * WIDE, height=HIGH)
-        drawing = tag("svg", bar, line, viewBox=f"0 0 {WIDE:.0f} {HIGH:.0f}", aria_hidden="true",
-                      preserveAspectRatio="none")  # fmt: skip
-        rows.append(
-            tag(
-                "tr",
-                tag("th", tag("bdi", clip(name, 80)), scope="row"),
-                tag("td", drawing, class_="bar"),
-                tag("td", f"{count:,}", class_="number"),
-            )
+    rows = [
+        tag(
+            "tr",
+            tag("th", tag("bdi", clip(name, 80)), scope="row"),
+            tag("td", _bar(count / scale, even / scale if even else None), class_="bar"),
+            tag("td", f"{count:,}", class_="number"),
         )
+        for name, count in list(counts.items())[:most]
+    ]
     titles = (tag("th", head), tag("th", "", class_="bar"), tag("th", unit, class_="number"))
-    table = tag(
-        "table", tag("thead", tag("tr", *titles)), tag("tbody", *rows), class_="bars"
-    )
+    table = tag("table", tag("thead", tag("tr", *titles)), tag("tbody", *rows), class_="bars")
     left = len(counts) - len(rows)
     return Html(table + (tag("p", f"and {left:,} more.", class_="note") if left > 0 else ""))
+
+
+def _bar(share: float, line: float | None) -> Html:
+    """One bar of a share of the width, and a line at another."""
+    shapes = [tag("rect", x=0, y=0, width=share * WIDE, height=HIGH)]
+    if line is not None:
+        shapes.append(tag("line", x1=line * WIDE, x2=line * WIDE, y1=0, y2=HIGH, class_="mark"))
+    box = f"0 0 {WIDE:.0f} {HIGH:.0f}"
+    return tag("svg", *shapes, viewBox=box, preserveAspectRatio="none", aria_hidden="true")
 
 
 def _reach(counts: Mapping[int, int], values: Sequence[int]) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datagen.report.facts import Facts
+from datagen.report.figures import count, dollars, percent, plural
 from datagen.report.markup import Html, clip, join, tag
 from datagen.report.metrics import StageNumbers
-from datagen.report.numbers import count, dollars, percent, plural
 from datagen.report.rejections import Example, Reason
 
 _FAULTS = {
@@ -27,7 +27,7 @@ _FAULTS = {
 }
 _MOST_REASONS = 25
 # Endpoints are sometimes given with a password or a key inside.
-_IN_URL = re.compile(r"(://)[^/@\s]*@|([?#]).*$")
+_IN_URL = re.compile(r"(://)[^/@\s\"]*@|(://[^?#\s\"]*)[?#][^\s\"]*")
 
 
 def table(
@@ -130,7 +130,11 @@ def filters(facts: Facts) -> Html:
         )
         for each in facts.metrics.filters
     ]
-    return table(("Filter", "", "Rows before", "Dropped", "Share"), rows, words=2) if rows else Html("")
+    return (
+        table(("Filter", "", "Rows before", "Dropped", "Share"), rows, words=2)
+        if rows
+        else Html("")
+    )
 
 
 def settings(facts: Facts) -> Html:
@@ -181,20 +185,9 @@ def _example(example: Example) -> Html:
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Settings as (a.b.c, text)."""
     if isinstance(value, Mapping):
         inner = (_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items())
         return [pair for pairs in inner for pair in pairs]
-    if isinstance(value, list):
-        return [(prefix, json.dumps([_bare(v) for v in value], ensure_ascii=False))]
-    return [(prefix, value if isinstance(value, str) and _bare(value) == value else _bare_text(value))]
-
-
-def _bare(value: Any) -> Any:
-    """A URL without the password, query and fragment it may carry; anything else as it is."""
-    if isinstance(value, str) and "://" in value:
-        return _IN_URL.sub(lambda found: found[1] or "", value)
-    return value
-
-
-def _bare_text(value: Any) -> str:
-    return value if isinstance(value := _bare(value), str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return [(prefix, _IN_URL.sub(lambda found: found[1] or found[2], text))]

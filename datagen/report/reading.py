@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 
 from datagen.report.facts import Facts
+from datagen.report.figures import count, plural
 from datagen.report.files import as_text
 from datagen.report.markup import Html, clip, join, tag
-from datagen.report.numbers import count, plural
 from datagen.report.scan import LONGEST, Shown, names
 
-_OPEN = 2
+_OPEN = 1
 """Rows that are open when the page is."""
 _ID = 8
 """Characters of an id that ``datagen trace`` is given."""

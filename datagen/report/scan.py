@@ -49,9 +49,7 @@ class Scan:
     """Rows by their number of skills."""
     combinations: int = 0
     """Different sets of skills."""
-    measured: Reservoir[tuple[str, str]] = field(
-        default_factory=lambda: Reservoir(MEASURED, _SEED)
-    )
+    measured: Reservoir[tuple[str, str]] = field(default_factory=lambda: Reservoir(MEASURED, _SEED))
     """(instruction, response) of drawn rows."""
     shown: Reservoir[Shown] = field(default_factory=lambda: Reservoir(READ, _SEED))
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from datagen.report.facts import PARTS, Facts, gather
-from datagen.report.numbers import dollars, duration, plural, short
-from datagen.report.page import state_in_words
-from datagen.run.trace import plain
+from datagen.report.figures import dollars, duration, plural, short
+from datagen.report.header import state_in_words
+from datagen.run.terminal import plain
 
 _MOST = 4
 """Reasons or kinds named in one line."""
@@ -58,41 +58,53 @@ def _work(facts: Facts) -> list[tuple[str, str]]:
         return []
     tokens = f"{short(done.prompt_tokens)} in, {short(done.completion_tokens)} out"
     cost = f", {dollars(done.cost)}" if done.cost is not None else ", cost not known"
-    rejected = [f"{s}: {_most({r.reason: r.count for r in rs})}" for s, rs in facts.rejected.items()]
+    rejected = [
+        f"{s}: {_most({r.reason: r.count for r in rs})}" for s, rs in facts.rejected.items()
+    ]
+    filters = [
+        f"{f.name} {'dropped' if f.applied else 'would drop'} {f.dropped:,} of {f.before:,}"
+        for f in done.filters
+    ]
     return [
         ("model", f"{done.model} ({done.engine})" if done.engine else done.model),
         ("tokens", f"{tokens} in {plural(done.requests, 'request')}{cost}"),
         ("time", f"{duration(done.seconds)} in {plural(done.sessions, 'session')}"),
         ("faults", f"survived {_most(done.faults)}" if done.faults else ""),
         ("reject", "; ".join(rejected)),
-        ("filters", "; ".join(
-            f"{f.name} {'dropped' if f.applied else 'would drop'} {f.dropped:,} of {f.before:,}"
-            for f in done.filters)),
-    ]  # fmt: skip
+        ("filters", "; ".join(filters)),
+    ]
 
 
 def _data(facts: Facts) -> list[tuple[str, str]]:
     if not facts.rows.rows:
         return []
     ask, say = (facts.words[part] for part in PARTS)
-    lines = [
-        ("words", f"instruction median {ask.median:,.0f} (p5 {ask.p5:,}, p95 {ask.p95:,}), "
-                  f"response {say.median:,.0f} ({say.p5:,}, {say.p95:,})"),
-    ]  # fmt: skip
+    words = (
+        f"instruction median {ask.median:,.0f} (p5 {ask.p5:,}, p95 {ask.p95:,}), "
+        f"response {say.median:,.0f} ({say.p5:,}, {say.p95:,})"
+    )
+    return [("words", words), ("skills", _skills(facts)), ("variety", _variety(facts))]
+
+
+def _skills(facts: Facts) -> str:
     found = facts.coverage
-    if found:
-        lines.append(
-            ("skills", f"{found.used:,} of {found.skills:,} used, {found.combinations:,} different "
-                       f"combinations of {found.k} in {plural(found.rows, 'row')}"),
-        )  # fmt: skip
+    if found is None:
+        return ""
+    return (
+        f"{found.used:,} of {found.skills:,} used, {found.combinations:,} different "
+        f"combinations of {found.k} in {plural(found.rows, 'row')}"
+    )
+
+
+def _variety(facts: Facts) -> str:
     sample = facts.diversity["instruction"][0]
-    if sample.used > 1:
-        near = sample.nearest["rouge_l"]
-        lines.append(
-            ("variety", f"instructions: distinct-2 {sample.distinct[1]:.3f} of {sample.used:,}, "
-                        f"nearest other (ROUGE-L) median {near.median:.2f}, highest {near.max:.2f}"),
-        )  # fmt: skip
-    return lines
+    near = sample.nearest["rouge_l"]
+    if sample.used < 2:
+        return ""
+    return (
+        f"instructions: distinct-2 {sample.distinct[1]:.3f} of {sample.used:,}, "
+        f"nearest other (ROUGE-L) median {near.median:.2f}, highest {near.max:.2f}"
+    )
 
 
 def _most(counts: dict[str, int]) -> str:

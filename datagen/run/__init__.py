@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,20 @@ class Run:
         await asyncio.to_thread(join_blocks, self.folder, name, stage.blocks())
         self.metrics.write()
         return stage.finished
+
+    async def together(self, *jobs: Coroutine[Any, Any, None]) -> None:
+        """Run stages side by side; where one fails, the others finish what is on the wire first."""
+        tasks = [asyncio.create_task(job) for job in jobs]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done() and isinstance(error := task.exception(), DatagenError):
+                    self.stop(error)
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def read(self, name: str) -> Iterator[Any]:
         """The items of a finished stage, in plan order."""

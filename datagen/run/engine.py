@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,9 @@ class Stage:
         self.run, self.name, self.plan, self._function = run, name, plan, function
         self.finished = Counts()
         self.open: dict[int, Block] = {}
-        self.replayed = 0
+        self.settled = 0
+        """Positions brought to their outcome by this process; the progress rate is made of these."""
+        self.started, self.ended = time.monotonic(), 0.0
         self._room = asyncio.Event()
 
     @property
@@ -74,6 +77,7 @@ class Stage:
             await asyncio.gather(*workers, return_exceptions=True)
             for block in self.open.values():
                 block.close()
+            self.ended = time.monotonic()
         self.run.raise_if_stopping()
 
     async def send(self, block: Block, key: str, request: Request) -> dict[str, Any]:
@@ -134,6 +138,7 @@ class Stage:
             except DatagenError as error:
                 self.run.stop(error)
                 return
+            self.settled += 1
             if block.settle(position, outcome, item):
                 await self._finish(block)
 

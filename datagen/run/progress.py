@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from datagen.run import Run
+    from datagen.run.engine import Stage
 
 LIVE_S, PLAIN_S = 0.5, 10.0
 
@@ -42,70 +44,70 @@ def progress(
     return watch
 
 
-class Snapshots:
-    """Numbers of a run from one moment to the next, and the rates between them."""
+def numbers_of(run: Run) -> list[dict[str, Any]]:
+    """A run's numbers at this moment, one dict a stage."""
+    return [_stage(run, stage) for stage in run.stages]
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self._begun: dict[str, tuple[float, int]] = {}
 
-    def take(self) -> list[dict[str, Any]]:
-        """One dict a stage."""
-        return [self._stage(i) for i in range(len(self.run.stages))]
-
-    def _stage(self, index: int) -> dict[str, Any]:
-        stage, now = self.run.stages[index], time.monotonic()
-        counts = stage.counts()
-        since, before = self._begun.setdefault(stage.name, (now, counts.items))
-        done, planned = counts.items, len(stage.plan)
-        rate = (done - before) / (now - since) if now > since + 0.2 else 0.0
-        traffic, budget = self.run.llm.traffic, self.run.budget
-        return {
-            "stage": stage.name,
-            "done": done,
-            "planned": planned,
-            "rejected": sum(counts.rejected.values()),
-            "per_s": round(rate, 2),
-            "in_flight": traffic.in_flight,
-            "faults": sum(traffic.faults.values()),
-            "tokens": budget.prompt_tokens + budget.completion_tokens,
-            "cost": budget.cost,
-            "left_s": round((planned - done) / rate) if rate and done < planned else None,
-        }
+def _stage(run: Run, stage: Stage) -> dict[str, Any]:
+    counts, traffic, budget = stage.counts(), run.llm.traffic, run.budget
+    done, planned = counts.items, len(stage.plan)
+    seconds = (stage.ended or time.monotonic()) - stage.started
+    rate = stage.settled / seconds if seconds > 0 else 0.0
+    return {
+        "stage": stage.name,
+        "done": done,
+        "planned": planned,
+        "rejected": sum(counts.rejected.values()),
+        "per_s": round(rate, 2),
+        "in_flight": 0 if stage.ended else traffic.in_flight,
+        "faults": sum(traffic.faults.values()),
+        "tokens": budget.prompt_tokens + budget.completion_tokens,
+        "cost": budget.cost,
+        "left_s": round((planned - done) / rate) if rate and done < planned else None,
+    }
 
 
 class Live:
     """Redraws one line a stage in place."""
 
     def __init__(self, run: Run) -> None:
-        self._snapshots, self._lines = Snapshots(run), 0
+        self._run, self._lines, self._told = run, 0, 0
 
     def draw(self) -> None:
-        """Draw the stages over the last drawing."""
-        lines = [as_line(numbers) for numbers in self._snapshots.take()]
+        """Draw the stages over the last drawing; notices stay above it."""
+        width = shutil.get_terminal_size().columns - 1
+        lines = [as_line(numbers)[:width] for numbers in numbers_of(self._run)]
+        notices = self._run.llm.traffic.notices[self._told :]
+        self._told += len(notices)
         up = f"\x1b[{self._lines}A" if self._lines else ""
-        sys.stderr.write(up + "".join(f"\r\x1b[2K{line}\n" for line in lines))
+        shown = [*(f"note: {notice}" for notice in notices), *lines]
+        sys.stderr.write(up + "".join(f"\r\x1b[2K{line}\n" for line in shown))
         sys.stderr.flush()
         self._lines = len(lines)
 
 
 class Plain:
-    """Prints a line for each stage that moved."""
+    """Prints a line for each stage that moved, and each notice."""
 
     def __init__(self, run: Run, as_json: bool) -> None:
-        self._snapshots, self._json = Snapshots(run), as_json
+        self._run, self._json, self._told = run, as_json, 0
         self._last: dict[str, int] = {}
 
     def draw(self) -> None:
         """Print what has changed since the last time."""
-        for numbers in self._snapshots.take():
+        notices = self._run.llm.traffic.notices[self._told :]
+        self._told += len(notices)
+        for notice in notices:
+            self._print({"note": notice} if self._json else f"note: {notice}")
+        for numbers in numbers_of(self._run):
             if self._last.get(numbers["stage"]) != numbers["done"]:
                 self._last[numbers["stage"]] = numbers["done"]
-                print(
-                    json.dumps(numbers) if self._json else as_line(numbers),
-                    file=sys.stderr,
-                    flush=True,
-                )
+                self._print(numbers if self._json else as_line(numbers))
+
+    def _print(self, line: dict[str, Any] | str) -> None:
+        text = line if isinstance(line, str) else json.dumps(line)
+        print(text, file=sys.stderr, flush=True)
 
 
 def as_line(numbers: dict[str, Any]) -> str:
