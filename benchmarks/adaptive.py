@@ -20,9 +20,14 @@ def figures(name: str, done: Done, n: int) -> dict[str, Any]:
     """One run in figures."""
     half = (done.stats["first"] + done.stats["last"]) / 2
     levels = [level for at, level in done.stats["series"] if at >= half]
-    return {"client": name, "rows": done.report["rows"], "job s": done.report["job_s"],
-            "requests/s": n / done.report["job_s"], "settled level": statistics.fmean(levels),
-            "rejections": done.stats["rejected"].get("over_in_flight", 0)}
+    return {
+        "client": name,
+        "rows": done.report["rows"],
+        "job s": done.report["job_s"],
+        "requests/s": n / done.report["job_s"],
+        "settled level": statistics.fmean(levels),
+        "rejections": done.stats["rejected"].get("over_in_flight", 0),
+    }
 
 
 def main() -> None:
@@ -36,17 +41,24 @@ def main() -> None:
     rows, limit = [], args.max_in_flight
     with TemporaryDirectory() as work:
         for name, concurrency in (("told the limit", limit), ("finds it", args.concurrency)):
-            with running(style="canned", latency_ms=args.latency_ms, latency_spread=0.3,
-                         max_in_flight=limit) as server:
-                done = run_script("run_datagen.py", server, Path(work) / "job", args.n, concurrency,
-                                  limit)
+            with running(
+                style="canned", latency_ms=args.latency_ms, latency_spread=0.3, max_in_flight=limit
+            ) as server:
+                done = run_script(
+                    "run_datagen.py", server, Path(work) / "job", args.n, concurrency, limit
+                )
             rows.append(figures(name, done, args.n))
     best, found = rows
     share, level = found["requests/s"] / best["requests/s"], found["settled level"]
-    conclude(f"Adaptive concurrency: rejects above {limit} in flight", rows, {
-        "every row made": found["rows"] == args.n,
-        f"settles within 10% of {limit}: {level:.1f}": abs(level - limit) <= 0.1 * limit,
-        f"at least 90% of the best throughput: {share:.2f}": share >= 0.9})
+    conclude(
+        f"Adaptive concurrency: rejects above {limit} in flight",
+        rows,
+        {
+            "every row made": found["rows"] == args.n,
+            f"settles within 10% of {limit}: {level:.1f}": abs(level - limit) <= 0.1 * limit,
+            f"at least 90% of the best throughput: {share:.2f}": share >= 0.9,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -15,9 +15,17 @@ from typing import Any
 from jobs import metrics, positions, running, skillmix
 from machine import conclude, measure
 
-KINDS = {"http_429": "http_429", "http_429_retry": "http_429", "http_500": "http_500",
-         "http_503": "http_503", "stall": "timeout", "cut": "connection",
-         "truncated_json": "bad_json", "wrong_json": "wrong_json", "empty_choices": "empty_choices"}
+KINDS = {
+    "http_429": "http_429",
+    "http_429_retry": "http_429",
+    "http_500": "http_500",
+    "http_503": "http_503",
+    "stall": "timeout",
+    "cut": "connection",
+    "truncated_json": "bad_json",
+    "wrong_json": "wrong_json",
+    "empty_choices": "empty_choices",
+}
 """The server's name of a fault -> the name that the run counts it under."""
 
 
@@ -26,16 +34,23 @@ def run(work: Path, name: str, args: argparse.Namespace, share: float) -> dict[s
     out = work / name / "run"
     faults = dict.fromkeys(KINDS, share) if share else {}
     with running(latency_ms=20, fault=faults) as server:
-        command = skillmix(server, out, n=args.n, turns=3, concurrency=args.concurrency,
-                           timeout=args.timeout)
+        command = skillmix(
+            server, out, n=args.n, turns=3, concurrency=args.concurrency, timeout=args.timeout
+        )
         process = measure(command, work / "log.txt")
         stats = server.stats()
     sent = Counter[str]()
     for kind, count in stats["rejected"].items():
         sent[KINDS[kind]] += count
-    return {"exit": process.exit, "wall_s": process.wall_s, "requests": stats["received"],
-            "positions": positions(out), "sent": sent, "counted": Counter(metrics(out)["faults"]),
-            "bytes": (out / "dataset" / "train.jsonl").read_bytes()}
+    return {
+        "exit": process.exit,
+        "wall_s": process.wall_s,
+        "requests": stats["received"],
+        "positions": positions(out),
+        "sent": sent,
+        "counted": Counter(metrics(out)["faults"]),
+        "bytes": (out / "dataset" / "train.jsonl").read_bytes(),
+    }
 
 
 def main() -> None:
@@ -48,17 +63,29 @@ def main() -> None:
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as work:
         calm, rough = (run(Path(work), f"share{s}", args, s) for s in (0.0, args.share))
-    rows = [{"fault": kind, "sent by the server": rough["sent"][kind],
-             "counted by the run": rough["counted"][kind]}
-            for kind in dict.fromkeys(KINDS.values())]
+    rows = [
+        {
+            "fault": kind,
+            "sent by the server": rough["sent"][kind],
+            "counted by the run": rough["counted"][kind],
+        }
+        for kind in dict.fromkeys(KINDS.values())
+    ]
     places = rough["positions"]
-    print(f"\n{args.n} rows: {rough['requests']} requests in {rough['wall_s']:.1f} s "
-          f"(without faults {calm['requests']} in {calm['wall_s']:.1f} s)")
-    conclude(f"Faults: nine kinds at {args.share:.0%} each", rows, {
-        f"all rows made: {len(places)}": len(places) == args.n and rough["exit"] == 0,
-        "none lost or doubled": sorted(places) == list(range(args.n)),
-        "the dataset of a faultless server, byte for byte": rough["bytes"] == calm["bytes"],
-        "every fault counted": rough["sent"] == rough["counted"]})
+    print(
+        f"\n{args.n} rows: {rough['requests']} requests in {rough['wall_s']:.1f} s "
+        f"(without faults {calm['requests']} in {calm['wall_s']:.1f} s)"
+    )
+    conclude(
+        f"Faults: nine kinds at {args.share:.0%} each",
+        rows,
+        {
+            f"all rows made: {len(places)}": len(places) == args.n and rough["exit"] == 0,
+            "none lost or doubled": sorted(places) == list(range(args.n)),
+            "the dataset of a faultless server, byte for byte": rough["bytes"] == calm["bytes"],
+            "every fault counted": rough["sent"] == rough["counted"],
+        },
+    )
 
 
 if __name__ == "__main__":

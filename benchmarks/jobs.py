@@ -38,14 +38,23 @@ def write_prompts(path: Path, n: int) -> Path:
     with path.open("w") as file:
         for i in range(n):
             subject = SUBJECTS[i % len(SUBJECTS)]
-            text = (f"[[id:{i:06d}]] Tell a beginner one useful thing about {subject} in some 150 "
-                    f"words, with an example and a frequent mistake (number {i}).")
+            text = (
+                f"[[id:{i:06d}]] Tell a beginner one useful thing about {subject} in some 150 "
+                f"words, with an example and a frequent mistake (number {i})."
+            )
             file.write(json.dumps({"id": f"{i:06d}", "prompt": text}) + "\n")
     return path
 
 
-def run_script(script: str, server: Running, folder: Path, n: int, concurrency: int = 256,
-               limit: int = 0, **option: Any) -> Done:
+def run_script(
+    script: str,
+    server: Running,
+    folder: Path,
+    n: int,
+    concurrency: int = 256,
+    limit: int = 0,
+    **option: Any,
+) -> Done:
     """A runner beside this file, against ``server``, in a fresh folder.
 
     Raises:
@@ -56,8 +65,20 @@ def run_script(script: str, server: Running, folder: Path, n: int, concurrency: 
     server.reset()
     report, log = folder / "report.json", folder / "log.txt"
     prompts = write_prompts(folder / "prompts.jsonl", n)
-    command = [sys.executable, str(HERE / script), "--prompts", str(prompts), "--out", str(folder),
-               "--base-url", server.url, "--concurrency", str(concurrency), "--report", str(report)]
+    command = [
+        sys.executable,
+        str(HERE / script),
+        "--prompts",
+        str(prompts),
+        "--out",
+        str(folder),
+        "--base-url",
+        server.url,
+        "--concurrency",
+        str(concurrency),
+        "--report",
+        str(report),
+    ]
     for name, value in option.items():
         command += ["--option", f"{name}={value}"]
     process = measure(command, log)
@@ -81,9 +102,14 @@ def write_inventory(folder: Path, skills: int = 5000) -> tuple[Path, Path]:
     pairs = itertools.islice(itertools.combinations(WORDS, 2), skills)
     names = ["_".join(pair) for pair in pairs]
     (folder / "skills.txt").write_text("\n".join(names) + "\n")
-    kinds = [{"name": name, "definition": f"A query that asks for {name.lower()}.",
-              "examples": ["What is it?", "How is it done?"]}
-             for name in ("Information", "Help", "Planning", "Comparison")]
+    kinds = [
+        {
+            "name": name,
+            "definition": f"A query that asks for {name.lower()}.",
+            "examples": ["What is it?", "How is it done?"],
+        }
+        for name in ("Information", "Help", "Planning", "Comparison")
+    ]
     (folder / "query_types.jsonl").write_text("".join(json.dumps(kind) + "\n" for kind in kinds))
     return folder / "skills.txt", folder / "query_types.jsonl"
 
@@ -101,10 +127,20 @@ def skillmix(server: Running | None, out: Path, **flags: Any) -> list[str]:
     ``max_cost=1`` is ``--max-cost 1``. Without a server the model is a script in the same process.
     """
     skills, types = write_inventory(out.parent)
-    model = {"base-url": server.url, "model": "mock-model"} if server else {
-        "engine": "scripted", "model": write_script(out.parent / "script.jsonl")}
-    options = {"out": out, "skills": skills, "query-types": types, "k": 2, "seed": 7,
-               **model, **flags}
+    model = (
+        {"base-url": server.url, "model": "mock-model"}
+        if server
+        else {"engine": "scripted", "model": write_script(out.parent / "script.jsonl")}
+    )
+    options = {
+        "out": out,
+        "skills": skills,
+        "query-types": types,
+        "k": 2,
+        "seed": 7,
+        **model,
+        **flags,
+    }
     command = [DATAGEN, "skillmix"]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
@@ -127,5 +163,14 @@ def metrics(run: Path) -> Mapping[str, Any]:
     return found
 
 
-__all__ = ["DATAGEN", "Done", "Running", "last_words", "metrics", "positions", "run_script",
-           "running", "skillmix"]
+__all__ = [
+    "DATAGEN",
+    "Done",
+    "Running",
+    "last_words",
+    "metrics",
+    "positions",
+    "run_script",
+    "running",
+    "skillmix",
+]

@@ -59,8 +59,11 @@ def kill(process: subprocess.Popen[bytes], server: Running, moment: float) -> di
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     wire = server.stats(ids=True)["wire"]
-    return {key: -1 if port in waiting else frozen - at
-            for key, (at, port) in wire.items() if at <= frozen}
+    return {
+        key: -1 if port in waiting else frozen - at
+        for key, (at, port) in wire.items()
+        if at <= frozen
+    }
 
 
 def once(work: Path, moment: float, n: int, sha: str, latency_ms: float) -> Kill:
@@ -76,8 +79,14 @@ def once(work: Path, moment: float, n: int, sha: str, latency_ms: float) -> Kill
         raise RuntimeError(f"second start: exit {process.exit}: {last_words(work / 'log.txt')}")
     lost = sum(age > TURN_S for age in again)
     on_wire = sum(age < 0 for age in again)
-    return Kill(len(ages), on_wire, len(again) - on_wire - lost, lost, max([0.0, *again]),
-                digest(out) == sha)
+    return Kill(
+        len(ages),
+        on_wire,
+        len(again) - on_wire - lost,
+        lost,
+        max([0.0, *again]),
+        digest(out) == sha,
+    )
 
 
 def digest(out: Path) -> str:
@@ -114,16 +123,25 @@ def main() -> None:
             kills.append(once(work, draw.uniform(0.0, seconds), args.n, sha, args.latency_ms))
             print(f"{number + 1}/{args.moments} {kills[-1]}", flush=True)
     lost = sum(kill.lost for kill in kills)
-    row = {"kills": len(kills), "uninterrupted s": seconds,
-           "answers before the kill": sum(kill.answered for kill in kills),
-           "asked again: unread": sum(kill.unread for kill in kills),
-           "in hand": sum(kill.in_hand for kill in kills), "lost": lost,
-           "oldest s": max(kill.oldest_s for kill in kills),
-           "identical datasets": sum(kill.identical for kill in kills)}
-    conclude(f"kill -9 at {args.moments} random moments of {args.n} rows, 3 turns", [row], {
-        "train.jsonl byte-identical every time": all(kill.identical for kill in kills),
-        f"answers lost (read over {TURN_S:g} s before the kill): {lost}": lost == 0,
-        "no two requests of the run are the same, else the count means nothing": twice == 0})
+    row = {
+        "kills": len(kills),
+        "uninterrupted s": seconds,
+        "answers before the kill": sum(kill.answered for kill in kills),
+        "asked again: unread": sum(kill.unread for kill in kills),
+        "in hand": sum(kill.in_hand for kill in kills),
+        "lost": lost,
+        "oldest s": max(kill.oldest_s for kill in kills),
+        "identical datasets": sum(kill.identical for kill in kills),
+    }
+    conclude(
+        f"kill -9 at {args.moments} random moments of {args.n} rows, 3 turns",
+        [row],
+        {
+            "train.jsonl byte-identical every time": all(kill.identical for kill in kills),
+            f"answers lost (read over {TURN_S:g} s before the kill): {lost}": lost == 0,
+            "no two requests of the run are the same, else the count means nothing": twice == 0,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -29,9 +29,11 @@ def describe() -> str:
         total = int(Path("/proc/meminfo").read_text().split(None, 2)[1])
         memory = f"{total / 2**20:.0f} GiB RAM, "
     cores = len(os.sched_getaffinity(0))
-    return (f"{cores} cores of {cpu}, {memory}Linux {platform.release().split('-')[0]}, "
-            f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}, "
-            f"{datetime.date.today()}")
+    return (
+        f"{cores} cores of {cpu}, {memory}Linux {platform.release().split('-')[0]}, "
+        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}, "
+        f"{datetime.date.today()}"
+    )
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,13 @@ def resident(pid: int) -> int:
 def start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     """A process in a group of its own, its output appended to ``log``."""
     with log.open("ab") as out:
-        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
-                                stdin=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def measure(command: Sequence[str], log: Path) -> Measured:

@@ -64,6 +64,7 @@ class Plan(Sequence[dict[str, Any]]):
 
 async def make(folder: Path, n: int) -> None:
     """``n`` rows of one stage."""
+
     async def answer(item: dict[str, Any], tools: Tools) -> list[dict[str, Any]]:
         reply = await tools.ask([{"role": "user", "content": item["prompt"]}], temperature=0.7)
         return [{**item, "response": reply.text}]
@@ -87,8 +88,14 @@ def figures(job: str, n: int, folder: Path | None) -> dict[str, Any]:
         process = measure(command(job, n, Path(work) / "run"), Path(work) / "log.txt")
         if process.exit:
             raise RuntimeError(f"{job}, {n} rows: {last_words(Path(work) / 'log.txt')}")
-    return {"job": job, "rows": n, "peak RSS MB": process.rss_mb, "wall s": process.wall_s,
-            "rows/s": n / process.wall_s, "CPU ms/row": 1000 * process.cpu_s / n}
+    return {
+        "job": job,
+        "rows": n,
+        "peak RSS MB": process.rss_mb,
+        "wall s": process.wall_s,
+        "rows/s": n / process.wall_s,
+        "CPU ms/row": 1000 * process.cpu_s / n,
+    }
 
 
 def main() -> None:

@@ -30,8 +30,12 @@ async def generate(args: argparse.Namespace, out: TextIO) -> None:
 
     async def work(session: aiohttp.ClientSession) -> None:
         for item in items:
-            body: dict[str, Any] = {"model": "mock-model", "temperature": 0.7, "max_tokens": 512,
-                                    "messages": [{"role": "user", "content": item["prompt"]}]}
+            body: dict[str, Any] = {
+                "model": "mock-model",
+                "temperature": 0.7,
+                "max_tokens": 512,
+                "messages": [{"role": "user", "content": item["prompt"]}],
+            }
             async with session.post(url, json=body) as response:
                 response.raise_for_status()
                 reply = await response.json()
@@ -51,10 +55,18 @@ def main() -> None:
     with path.open("a", buffering=1) as out:
         asyncio.run(generate(args, out))
     rows = len(path.read_text().splitlines())
-    args.report.write_text(json.dumps({
-        "engine": "plain aiohttp", "version": aiohttp.__version__, "rows": rows,
-        "import_s": ready - T_START, "job_s": time.perf_counter() - ready,
-        "job_cpu_s": time.process_time() - cpu}))
+    args.report.write_text(
+        json.dumps(
+            {
+                "engine": "plain aiohttp",
+                "version": aiohttp.__version__,
+                "rows": rows,
+                "import_s": ready - T_START,
+                "job_s": time.perf_counter() - ready,
+                "job_cpu_s": time.process_time() - cpu,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

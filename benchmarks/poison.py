@@ -30,9 +30,15 @@ def through_api(work: Path, n: int, every: int) -> dict[str, Any]:
     """The one-stage job of ``run_datagen.py``."""
     with running(style="canned", latency_ms=20, bad_every=every) as server:
         done = run_script("run_datagen.py", server, work / "api", n)
-    return {"job": "one stage", "prompts": n, "bad": n // every, "rows": done.report["rows"],
-            "requests": done.stats["received"], "in rejected/": refused(
-                work / "api" / "run" / "rejected" / "1_answers.jsonl"), "exit": "-"}
+    return {
+        "job": "one stage",
+        "prompts": n,
+        "bad": n // every,
+        "rows": done.report["rows"],
+        "requests": done.stats["received"],
+        "in rejected/": refused(work / "api" / "run" / "rejected" / "1_answers.jsonl"),
+        "exit": "-",
+    }
 
 
 def through_cli(work: Path, n: int, every: int) -> dict[str, Any]:
@@ -43,9 +49,15 @@ def through_cli(work: Path, n: int, every: int) -> dict[str, Any]:
         process = measure(command, work / "log.txt")
         stats = server.stats()
     rows = len((out / "5_rows.jsonl").read_text().splitlines())
-    return {"job": "skillmix --turns 1", "prompts": n, "bad": stats["unique_bad"], "rows": rows,
-            "requests": stats["received"],
-            "in rejected/": refused(out / "rejected" / "5_rows.jsonl"), "exit": process.exit}
+    return {
+        "job": "skillmix --turns 1",
+        "prompts": n,
+        "bad": stats["unique_bad"],
+        "rows": rows,
+        "requests": stats["received"],
+        "in rejected/": refused(out / "rejected" / "5_rows.jsonl"),
+        "exit": process.exit,
+    }
 
 
 def main() -> None:
@@ -56,12 +68,18 @@ def main() -> None:
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as work:
         rows = [run(Path(work), args.n, args.every) for run in (through_api, through_cli)]
-    conclude(f"Poison: one prompt in {args.every} always answers 400", rows, {
-        "rows = prompts - bad": all(r["rows"] == r["prompts"] - r["bad"] for r in rows),
-        "one request a prompt": all(r["requests"] == r["prompts"] for r in rows),
-        "the bad ones are in rejected/ with the server's words":
-            all(r["in rejected/"] == r["bad"] for r in rows),
-        "exit code 3": rows[1]["exit"] == (3 if rows[1]["bad"] else 0)})
+    conclude(
+        f"Poison: one prompt in {args.every} always answers 400",
+        rows,
+        {
+            "rows = prompts - bad": all(r["rows"] == r["prompts"] - r["bad"] for r in rows),
+            "one request a prompt": all(r["requests"] == r["prompts"] for r in rows),
+            "the bad ones are in rejected/ with the server's words": all(
+                r["in rejected/"] == r["bad"] for r in rows
+            ),
+            "exit code 3": rows[1]["exit"] == (3 if rows[1]["bad"] else 0),
+        },
+    )
 
 
 if __name__ == "__main__":

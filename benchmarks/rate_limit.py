@@ -22,18 +22,31 @@ def main() -> None:
     p.add_argument("--latency-ms", type=float, default=50)
     p.add_argument("--concurrency", type=int, default=256)
     args = p.parse_args()
-    with TemporaryDirectory() as work, running(
-            style="canned", latency_ms=args.latency_ms, rate_limit=args.rate) as server:
+    with (
+        TemporaryDirectory() as work,
+        running(style="canned", latency_ms=args.latency_ms, rate_limit=args.rate) as server,
+    ):
         done = run_script("run_datagen.py", server, Path(work) / "job", args.n, args.concurrency)
     ideal = (args.n - args.rate) / args.rate + args.latency_ms / 1000
     rejections, slower = done.stats["rejected"].get("rate_limit", 0), done.report["job_s"] / ideal
-    row = {"requests": args.n, "rows": done.report["rows"], "job s": done.report["job_s"],
-           "ideal s": ideal, "of ideal": slower,
-           "rejections": rejections, "connections": done.stats["connections"]}
-    conclude(f"Rate limit: {args.rate:g} requests/s", [row], {
-        "every row made": done.report["rows"] == args.n,
-        f"within 1.15x of the ideal time: {slower:.2f}": slower <= 1.15,
-        f"fewer than 200 rejections: {rejections}": rejections < 200})
+    row = {
+        "requests": args.n,
+        "rows": done.report["rows"],
+        "job s": done.report["job_s"],
+        "ideal s": ideal,
+        "of ideal": slower,
+        "rejections": rejections,
+        "connections": done.stats["connections"],
+    }
+    conclude(
+        f"Rate limit: {args.rate:g} requests/s",
+        [row],
+        {
+            "every row made": done.report["rows"] == args.n,
+            f"within 1.15x of the ideal time: {slower:.2f}": slower <= 1.15,
+            f"fewer than 200 rejections: {rejections}": rejections < 200,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ import json  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-# datagen imports these two when a model is opened; they belong to the time that imports take.
+# datagen imports it when the first request is sent; it belongs to the time that imports take.
 import aiohttp  # noqa: E402, F401
-import openai  # noqa: E402, F401
 
 import datagen  # noqa: E402
 from datagen.llm import ModelConfig, open_llm  # noqa: E402
@@ -53,13 +52,20 @@ async def generate(args: argparse.Namespace) -> dict[str, Any]:
         for turn in range(turns):
             reply = await tools.ask(messages, temperature=0.7, max_tokens=args.max_tokens)
             improve = f"[[id:{item['id']}]] Improve it (turn {turn + 2})."
-            messages += [{"role": "assistant", "content": reply.text},
-                         {"role": "user", "content": improve}]
+            messages += [
+                {"role": "assistant", "content": reply.text},
+                {"role": "user", "content": improve},
+            ]
         return [{**item, "response": reply.text}]
 
-    llm = await open_llm(ModelConfig(
-        model=args.model, base_url=(args.base_url,), concurrency=args.concurrency,
-        timeout=float(args.option.get("timeout", 600))))
+    llm = await open_llm(
+        ModelConfig(
+            model=args.model,
+            base_url=(args.base_url,),
+            concurrency=args.concurrency,
+            timeout=float(args.option.get("timeout", 600)),
+        )
+    )
     config = RunConfig(block=int(args.option.get("block", RunConfig().block)))
     try:
         async with Run.open(args.out / "run", config, llm) as run:
@@ -67,8 +73,13 @@ async def generate(args: argparse.Namespace) -> dict[str, Any]:
             ids = [row["id"] for row in run.read(STAGE)]
     finally:
         await llm.close()
-    return {"rows": len(ids), "unique_ids": len(set(ids)), "requests": counts.requests,
-            "rejected": dict(counts.rejected), "faults": dict(llm.traffic.faults)}
+    return {
+        "rows": len(ids),
+        "unique_ids": len(set(ids)),
+        "requests": counts.requests,
+        "rejected": dict(counts.rejected),
+        "faults": dict(llm.traffic.faults),
+    }
 
 
 def main() -> None:
@@ -76,9 +87,18 @@ def main() -> None:
     args = arguments()
     ready, cpu = time.perf_counter(), time.process_time()
     report = asyncio.run(generate(args))
-    args.report.write_text(json.dumps({
-        "engine": "datagen", "version": datagen.__version__, "import_s": ready - T_START,
-        "job_s": time.perf_counter() - ready, "job_cpu_s": time.process_time() - cpu, **report}))
+    args.report.write_text(
+        json.dumps(
+            {
+                "engine": "datagen",
+                "version": datagen.__version__,
+                "import_s": ready - T_START,
+                "job_s": time.perf_counter() - ready,
+                "job_cpu_s": time.process_time() - cpu,
+                **report,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

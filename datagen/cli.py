@@ -239,17 +239,34 @@ def _root(
     os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
+UsageError = typer.BadParameter.__bases__[0]
+"""Of the click that this typer carries."""
+
+
 def main() -> None:
-    """The console script: any DatagenError is one line on standard error."""
+    """The console script: any mistake of the user's is one line on standard error."""
     try:
-        app(standalone_mode=True)
+        sys.exit(app(standalone_mode=False))
     except DatagenError as error:
-        print(f"datagen: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except UsageError as error:
+        message = error.format_message()  # type: ignore[attr-defined]
+        if "Usage:" in message:
+            # No command was named: the help is the answer.
+            print(message)
+            sys.exit(2)
+        _fail(f"{message} ('datagen --help' lists what there is)", 2)
+    except typer.Abort:
+        _fail("interrupted", 130)
     except BrokenPipeError:
         # The reader of our output left (| head): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"datagen: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

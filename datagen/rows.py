@@ -49,10 +49,19 @@ class Rejected(BaseModel):
     """The raw answer."""
 
 
+# Made once: json.dumps builds an encoder anew for any but its default arguments.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, unicode kept. Equal values,
-    equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """The one JSON text of a value: sorted keys, no spaces, unicode kept."""
+    return _CANONICAL(value)
+
+
+def compact(value: Any) -> bytes:
+    """A value as one line of UTF-8 JSON: keys in their own order, no spaces, unicode kept."""
+    return _COMPACT(value).encode()
 
 
 def content_hash(*parts: Any, size: int = 16) -> str:

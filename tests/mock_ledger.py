@@ -75,28 +75,43 @@ class Ledger:
         met = sum(full[end] > full[start] for start, end in lives)
         busy = {level: s for level, s in self.seconds_at.items() if level}
         seconds = sum(busy.values()) or 1.0
-        return {"at_limit_share": met / max(1, len(self.starts)),
-                "arrived_at_limit_share": full[-1] / max(1, len(self.levels)),
-                "time_at_limit_share": sum(s for n, s in busy.items() if n >= limit) / seconds,
-                "mean_in_flight": sum(n * s for n, s in busy.items()) / seconds}
+        return {
+            "at_limit_share": met / max(1, len(self.starts)),
+            "arrived_at_limit_share": full[-1] / max(1, len(self.levels)),
+            "time_at_limit_share": sum(s for n, s in busy.items() if n >= limit) / seconds,
+            "mean_in_flight": sum(n * s for n, s in busy.items()) / seconds,
+        }
 
     def stats(self, ids: bool = False, limit: int = 0, series: bool = False) -> dict[str, Any]:
         """The counters as JSON; times are seconds of the machine's monotonic clock."""
         use = resource.getrusage(resource.RUSAGE_SELF)
         out: dict[str, Any] = {
-            "received": self.received.total(), "unique_received": len(self.received),
-            "delivered": self.delivered.total(), "unique_delivered": len(self.delivered),
-            "rejected": dict(self.rejected), "unique_bad": len(self.bad), "aborted": self.aborted,
-            "in_flight": self.in_flight, "max_in_flight": self.max_in_flight,
-            "connections": self.connections, "first": self.first, "last": self.last,
-            "window_s": self.last - self.first, "now": time.monotonic(),
-            "server_cpu_s": use.ru_utime + use.ru_stime}
+            "received": self.received.total(),
+            "unique_received": len(self.received),
+            "delivered": self.delivered.total(),
+            "unique_delivered": len(self.delivered),
+            "rejected": dict(self.rejected),
+            "unique_bad": len(self.bad),
+            "aborted": self.aborted,
+            "in_flight": self.in_flight,
+            "max_in_flight": self.max_in_flight,
+            "connections": self.connections,
+            "first": self.first,
+            "last": self.last,
+            "window_s": self.last - self.first,
+            "now": time.monotonic(),
+            "server_cpu_s": use.ru_utime + use.ru_stime,
+        }
         if limit:
             out |= self.at_limit(limit)
         if ids:
-            out |= {"received_keys": self.received, "delivered_keys": self.delivered,
-                    "received_ids": self.received_ids, "delivered_ids": self.delivered_ids,
-                    "wire": self.wire}
+            out |= {
+                "received_keys": self.received,
+                "delivered_keys": self.delivered,
+                "received_ids": self.received_ids,
+                "delivered_ids": self.delivered_ids,
+                "wire": self.wire,
+            }
         if series:
             out["series"] = list(zip(self.times, self.levels, strict=True))
         return out

@@ -12,13 +12,32 @@ from typing import Any
 
 from mock_ledger import Ledger, uniform
 
-FAULTS = ("http_429", "http_429_retry", "http_500", "http_503", "stall", "cut", "truncated_json",
-          "wrong_json", "empty_choices", "empty_text", "length", "garbage_text")
+FAULTS = (
+    "http_429",
+    "http_429_retry",
+    "http_500",
+    "http_503",
+    "stall",
+    "cut",
+    "truncated_json",
+    "wrong_json",
+    "empty_choices",
+    "empty_text",
+    "length",
+    "garbage_text",
+)
 ANSWERED = ("", "empty_text", "length", "garbage_text")
 """Faults whose reply is still a well-formed answer, which a client has to judge by its text."""
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
-           411: "Length Required", 429: "Too Many Requests", 500: "Internal Server Error",
-           503: "Service Unavailable"}
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    411: "Length Required",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 NORMAL = statistics.NormalDist()
 
 FLAGS: list[tuple[str, Any, str]] = [
@@ -51,8 +70,13 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
             p.add_argument(f"--{name}", action="store_true", help=text)
         else:
             p.add_argument(f"--{name}", type=type(default), default=default, help=text)
-    p.add_argument("--fault", action="append", default=[], metavar="KIND=SHARE",
-                   help=f"share of all requests that meet it: {', '.join(FAULTS)}")
+    p.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="KIND=SHARE",
+        help=f"share of all requests that meet it: {', '.join(FAULTS)}",
+    )
     p.add_argument("--request-log", type=Path, help="one JSON line per chat request")
     args = p.parse_args(argv)
     args.fault = {kind: float(share) for kind, share in (text.split("=") for text in args.fault)}
@@ -64,13 +88,20 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 def reply(body: Any, status: int = 200, header: str = "") -> bytes:
     """A whole HTTP response; ``body`` is JSON-encoded unless it is bytes."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = (f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n"
-            f"{header}Content-Length: {len(data)}\r\n\r\n")
+    head = (
+        f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n"
+        f"{header}Content-Length: {len(data)}\r\n\r\n"
+    )
     return head.encode() + data
 
 
-def error(status: int, message: str, code: str | None = None, param: str | None = None,
-          retry_after: float = 0) -> bytes:
+def error(
+    status: int,
+    message: str,
+    code: str | None = None,
+    param: str | None = None,
+    retry_after: float = 0,
+) -> bytes:
     """An error response in OpenAI's form."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
     header = f"Retry-After: {retry_after:g}\r\n" if retry_after else ""
@@ -111,9 +142,10 @@ def unsupported(args: argparse.Namespace, payload: dict[str, Any]) -> tuple[str,
     if args.no_schema and form.get("type") == "json_schema":
         words = "Invalid parameter: 'response_format' of type 'json_schema' is not supported"
         return "no_schema", error(400, f"{words} with this model.", None, "response_format")
-    for flag, name, advice in ((args.no_seed, "seed", ""),
-                               (args.max_completion_tokens_only, "max_tokens",
-                                " Use 'max_completion_tokens' instead.")):
+    for flag, name, advice in (
+        (args.no_seed, "seed", ""),
+        (args.max_completion_tokens_only, "max_tokens", " Use 'max_completion_tokens' instead."),
+    ):
         if flag and name in payload:
             words = f"Unsupported parameter: '{name}' is not supported with this model.{advice}"
             return f"no_{name}", error(400, words, "unsupported_parameter", name)
@@ -137,26 +169,36 @@ class Bucket:
         return True
 
 
-def refusal(args: argparse.Namespace, bucket: Bucket, ledger: Ledger, head: bytes,
-            payload: dict[str, Any], key: str, ids: list[int]) -> tuple[str, bytes] | None:
+def refusal(
+    args: argparse.Namespace,
+    bucket: Bucket,
+    ledger: Ledger,
+    head: bytes,
+    payload: dict[str, Any],
+    key: str,
+    ids: list[int],
+) -> tuple[str, bytes] | None:
     """Kind and response when this request is not served."""
     limited = "rate_limit_exceeded"
     if args.auth and f"Bearer {args.auth}".encode() not in head:
         return "unauthorized", error(401, "Incorrect API key provided.", "invalid_api_key")
     if payload.get("model") != args.model:
         words = f"The model `{payload.get('model')}` does not exist"
-        return "unknown_model", error(404, f"{words} or you do not have access to it.",
-                                      "model_not_found")
+        return "unknown_model", error(
+            404, f"{words} or you do not have access to it.", "model_not_found"
+        )
     if refused := unsupported(args, payload):
         return refused
     if args.max_in_flight and ledger.in_flight >= args.max_in_flight:
-        return "over_in_flight", error(429, "Too many requests in flight", limited,
-                                       retry_after=args.retry_after)
+        return "over_in_flight", error(
+            429, "Too many requests in flight", limited, retry_after=args.retry_after
+        )
     if args.rate_limit and not bucket.take():
         return "rate_limit", error(429, "Rate limit reached", limited, retry_after=1)
     number = ids[-1] if ids else int(key, 16)
     if args.bad_every and number % args.bad_every == args.bad_every - 1:
         ledger.bad.add(key)
-        return "bad_prompt", error(400, "This prompt was refused by the content filter",
-                                   "content_filter")
+        return "bad_prompt", error(
+            400, "This prompt was refused by the content filter", "content_filter"
+        )
     return None

@@ -72,7 +72,8 @@ class Server:
     async def listen(self, port: int) -> None:
         """Accept connections."""
         self.listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self), "127.0.0.1", port, backlog=2048, reuse_address=True)
+            lambda: Connection(self), "127.0.0.1", port, backlog=2048, reuse_address=True
+        )
         self.port = int(self.listener.sockets[0].getsockname()[1])
 
     def completion(self, call: Call) -> bytes:
@@ -80,21 +81,34 @@ class Server:
         seed = f"{call.key}/{call.payload.get('seed')}" if self.args.use_seed else call.key
         text = self.canned if self.args.style == "canned" else answer(call.payload, seed)
         if call.fault == "length":
-            text = text[:len(text) // 2]
+            text = text[: len(text) // 2]
         text = {"empty_text": "", "garbage_text": GARBAGE}.get(call.fault, text)
         asked = sum(words_in(content_of(m)) for m in call.payload["messages"])
         told = words_in(text)
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "logprobs": None,
-                  "finish_reason": "length" if call.fault == "length" else "stop"}
-        body = json.dumps({
-            "id": f"chatcmpl-{call.key[:12]}", "object": "chat.completion", "created": 1700000000,
-            "model": self.args.model, "choices": [] if call.fault == "empty_choices" else [choice],
-            "usage": {"prompt_tokens": asked, "completion_tokens": told,
-                      "total_tokens": asked + told}}).encode()
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text},
+            "logprobs": None,
+            "finish_reason": "length" if call.fault == "length" else "stop",
+        }
+        body = json.dumps(
+            {
+                "id": f"chatcmpl-{call.key[:12]}",
+                "object": "chat.completion",
+                "created": 1700000000,
+                "model": self.args.model,
+                "choices": [] if call.fault == "empty_choices" else [choice],
+                "usage": {
+                    "prompt_tokens": asked,
+                    "completion_tokens": told,
+                    "total_tokens": asked + told,
+                },
+            }
+        ).encode()
         if call.fault == "cut":
-            return reply(body)[:-len(body) // 2]
+            return reply(body)[: -len(body) // 2]
         if call.fault == "truncated_json":
-            return reply(body[:len(body) // 2])
+            return reply(body[: len(body) // 2])
         return reply({"hello": ["world"]} if call.fault == "wrong_json" else body)
 
     def count_answer(self) -> None:
@@ -164,11 +178,11 @@ class Connection(asyncio.Protocol):
                 self.transport.write(error(411, "Send a Content-Length"))
                 return self.transport.close()
             mark = lower.find(b"content-length:")
-            length = int(lower[mark + 15:].split(b"\r\n", 1)[0]) if mark >= 0 else 0
+            length = int(lower[mark + 15 :].split(b"\r\n", 1)[0]) if mark >= 0 else 0
             if len(self.buffer) < end + 4 + length:
                 return None
-            body = self.buffer[end + 4:end + 4 + length]
-            self.buffer = self.buffer[end + 4 + length:]
+            body = self.buffer[end + 4 : end + 4 + length]
+            self.buffer = self.buffer[end + 4 + length :]
             self.handle(head, body)
         return None
 
@@ -242,8 +256,12 @@ class Running:
 
     def __init__(self, flags: list[str]) -> None:
         # Its own group, so that Ctrl-C or a kill aimed at the client's group leaves it alone.
-        self.process = subprocess.Popen([sys.executable, __file__, *flags], text=True,
-                                        stdout=subprocess.PIPE, start_new_session=True)
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, *flags],
+            text=True,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
         assert self.process.stdout is not None
         with self.process.stdout as out:
             line = out.readline()

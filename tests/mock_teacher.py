@@ -13,7 +13,8 @@ import random
 import re
 from typing import Any
 
-WORDS = tuple("""
+WORDS = tuple(
+    """
 able acid active actor adult agenda album alpine amber ample anchor ancient angle animal annual
 answer apple arbor archive arctic arena armor artist atlas atom audit author autumn axis bakery
 balance ballad bamboo barrel basin basket battle beacon beauty bell bench berry binary biology
@@ -44,7 +45,8 @@ parcel pattern pearl pencil people pepper permit phrase physics piano picture pi
 plastic plaza poem polar policy portrait pottery prairie primary prism private project public pulse
 purple puzzle quarry quartz quiet radar radio rapid rational record reef region remote rescue retail
 rhythm river robot
-""".split())  # noqa: SIM905
+""".split()
+)  # noqa: SIM905
 """About 400 plain words: 160,000 two-word names."""
 
 LONG = re.compile(r"defin|descr|detail|explan|example|query|question|reason|summary|text", re.I)
@@ -89,7 +91,7 @@ def prose(draw: random.Random, low: int, high: int) -> str:
     """Between ``low`` and ``high`` words in sentences of about ten."""
     words = draw.choices(WORDS, k=draw.randint(low, high))
     step = draw.randint(7, 13)
-    sentences = (words[i:i + step] for i in range(0, len(words), step))
+    sentences = (words[i : i + step] for i in range(0, len(words), step))
     return " ".join(" ".join(sentence).capitalize() + "." for sentence in sentences)
 
 
@@ -144,8 +146,12 @@ class Filler:
             items = schema.get("items", {})
             return [self.fill(items, name, depth + 1) for _ in range(self.length(schema, depth))]
         low, high = schema.get("minimum", 1), schema.get("maximum", 10)
-        scalars = {"integer": self.draw.randint(int(low), int(high)), "number": float(low),
-                   "boolean": self.draw.random() < 0.5, "null": None}
+        scalars = {
+            "integer": self.draw.randint(int(low), int(high)),
+            "number": float(low),
+            "boolean": self.draw.random() < 0.5,
+            "null": None,
+        }
         return scalars[kind] if kind in scalars else self.text(name)
 
     def resolve(self, schema: dict[str, Any]) -> dict[str, Any]:

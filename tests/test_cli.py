@@ -17,11 +17,43 @@ INSTRUCTION = "Could you plan a small wedding in the hills of Wales for forty gu
 RESPONSE = " ".join(f"Book item {i} from the village before week {i}." for i in range(1, 12))
 SCRIPT = [
     {"match": "broad topics", "answers": ['{"topics": ["sea travel", "bread", "old maps"]}']},
-    {"match": "Name 30", "answers": [json.dumps({"skills": ["route_planning", "dough_shaping", "map_reading",
-                                                          "tide_tables", "crumb_judging"]})]},
-    {"match": "kinds of request", "answers": [json.dumps({"query_types": [
-        {"name": "Planning", "definition": "The person wants a plan.", "examples": ["a", "b"]}]})]},
-    {"match": "You are helping", "answers": [f"### Instruction: {INSTRUCTION}\n### Response: {RESPONSE}"]},
+    {"match": "further topics|other skills", "answers": ['{"skills": []}']},
+    {
+        "match": "Name 30",
+        "answers": [
+            json.dumps(
+                {
+                    "skills": [
+                        "route_planning",
+                        "dough_shaping",
+                        "map_reading",
+                        "tide_tables",
+                        "crumb_judging",
+                    ]
+                }
+            )
+        ],
+    },
+    {
+        "match": "kinds of request",
+        "answers": [
+            json.dumps(
+                {
+                    "query_types": [
+                        {
+                            "name": "Planning",
+                            "definition": "The person wants a plan.",
+                            "examples": ["a", "b"],
+                        }
+                    ]
+                }
+            )
+        ],
+    },
+    {
+        "match": "You are helping",
+        "answers": [f"### Instruction: {INSTRUCTION}\n### Response: {RESPONSE}"],
+    },
 ]
 
 
@@ -35,7 +67,7 @@ def script(tmp_path):
 @pytest.fixture
 def skills(tmp_path):
     path = tmp_path / "skills.txt"
-    path.write_text("one_skill\nother_skill\nthird_skill\n")
+    path.write_text("".join(f"skill_number{i}\n" for i in range(40)))
     return path
 
 
@@ -49,9 +81,20 @@ def types(tmp_path):
 @pytest.fixture
 def scripted(script, tmp_path):
     """``datagen skillmix`` on the script, in RUN."""
+
     def run(*words):
-        return datagen("skillmix", "--engine", "scripted", "--model", script, "--turns", 1,
-                       "--out", tmp_path / "run", *words)
+        return datagen(
+            "skillmix",
+            "--engine",
+            "scripted",
+            "--model",
+            script,
+            "--turns",
+            1,
+            "--out",
+            tmp_path / "run",
+            *words,
+        )
 
     return run
 
@@ -75,8 +118,16 @@ def test_a_whole_run_from_the_command_line(scripted, tmp_path):
     run = tmp_path / "run"
     assert len((run / "dataset/train.jsonl").read_text().splitlines()) == 5
     assert len((run / "dataset/heldout.jsonl").read_text().splitlines()) == 2
-    for name in ("dataset/train.parquet", "dataset/README.md", "dataset/dataset_info.json", "report.html",
-                 "manifest.json", "config.json", "metrics.json", "4_pairs.jsonl"):
+    for name in (
+        "dataset/train.parquet",
+        "dataset/README.md",
+        "dataset/dataset_info.json",
+        "report.html",
+        "manifest.json",
+        "config.json",
+        "metrics.json",
+        "4_pairs.jsonl",
+    ):
         assert (run / name).stat().st_size > 0, name
 
 
@@ -122,7 +173,8 @@ def test_trace_export_and_report_of_a_run(scripted, tmp_path):
 def test_a_pipeline_file_does_the_same_as_the_command(scripted, script, tmp_path):
     (tmp_path / "p.toml").write_text(
         f'generator = "skillmix"\n[skillmix]\nn = 4\nturns = 1\n[model]\nengine = "scripted"\n'
-        f'model = "{script}"\n[run]\nout = "{tmp_path / "piped"}"\n')
+        f'model = "{script}"\n[run]\nout = "{tmp_path / "piped"}"\n'
+    )
     assert datagen("run", tmp_path / "p.toml").returncode == 0
     scripted("--n", 4)
     rows = [(tmp_path / name / "dataset/train.jsonl").read_bytes() for name in ("piped", "run")]
@@ -130,8 +182,18 @@ def test_a_pipeline_file_does_the_same_as_the_command(scripted, script, tmp_path
 
 
 def test_dry_run_asks_nothing_and_names_a_price(tmp_path):
-    result = datagen("skillmix", "--n", 4000, "--base-url", "http://127.0.0.1:9/v1", "--model", "gpt-4-turbo",
-                     "--dry-run", "--json", cwd=tmp_path)
+    result = datagen(
+        "skillmix",
+        "--n",
+        4000,
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+        "--model",
+        "gpt-4-turbo",
+        "--dry-run",
+        "--json",
+        cwd=tmp_path,
+    )
     numbers = json.loads(result.stdout)
     # 4,000 rows of five turns; the notes reckon $866 from 15.3k + 2.1k tokens a row at $10 and $30 a million.
     assert numbers["stages"][1]["requests"] == 20_000
@@ -140,14 +202,26 @@ def test_dry_run_asks_nothing_and_names_a_price(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["brevity", "junk"])
-def test_shirkers_replace_exactly_their_share_and_keep_every_instruction(scripted, script, tmp_path, kind):
+def test_shirkers_replace_exactly_their_share_and_keep_every_instruction(
+    scripted, script, tmp_path, kind
+):
     scripted("--n", 11)
     with script.open("a") as file:
-        file.write(json.dumps({"match": "single short paragraph|careless helper", "answers": ["Just do it."]}) + "\n")
+        file.write(
+            json.dumps(
+                {"match": "single short paragraph|careless helper", "answers": ["Just do it."]}
+            )
+            + "\n"
+        )
     result = scripted("--shirkers", kind, "--share", 0.2)
     assert result.returncode == 0, result.stderr
-    rows, changed = ([json.loads(line) for line in (tmp_path / name / "dataset/train.jsonl").read_text().splitlines()]
-                     for name in ("run", f"run-{kind}-0.2"))
+    rows, changed = (
+        [
+            json.loads(line)
+            for line in (tmp_path / name / "dataset/train.jsonl").read_text().splitlines()
+        ]
+        for name in ("run", f"run-{kind}-0.2")
+    )
     differing = [a["completion"] != b["completion"] for a, b in zip(rows, changed, strict=True)]
     # round(0.2 x 11) = 2, the first ones
     assert differing == [True] * 2 + [False] * 9
@@ -157,11 +231,16 @@ def test_shirkers_replace_exactly_their_share_and_keep_every_instruction(scripte
 def test_duplicates_are_counted_and_dropped_only_when_asked(scripted, tmp_path):
     scripted("--n", 4)
     numbers = json.loads((tmp_path / "run/metrics.json").read_text())
-    assert numbers["filters"] == [{"name": "dedup_rouge_l", "before": 4, "dropped": 3, "applied": False}]
+    assert numbers["filters"] == [
+        {"name": "dedup_rouge_l", "before": 4, "dropped": 3, "applied": False}
+    ]
     assert len((tmp_path / "run/dataset/train.jsonl").read_text().splitlines()) == 4
     assert scripted("--n", 4, "--dedup", "rouge_l").returncode == 0
     assert len((tmp_path / "run/dataset/train.jsonl").read_text().splitlines()) == 1
-    dropped = [json.loads(line) for line in (tmp_path / "run/rejected/6_dedup.jsonl").read_text().splitlines()]
+    dropped = [
+        json.loads(line)
+        for line in (tmp_path / "run/rejected/6_dedup.jsonl").read_text().splitlines()
+    ]
     assert len(dropped) == 3 and "similarity 1.000 to row" in dropped[0]["detail"]
 
 
@@ -179,20 +258,31 @@ def test_no_rows_asked_for(scripted, n):
 
 
 def test_words_that_are_no_number(scripted):
-    result = scripted("--n", "many")
-    assert result.returncode == 2 and "Traceback" not in result.stderr and "many" in result.stderr
+    one_line(scripted("--n", "many"), "--n", "valid integer")
+
+
+def test_an_unknown_flag_and_command():
+    one_line(datagen("skillmix", "--rows", 3), "--rows")
+    one_line(datagen("skilmix"), "skilmix")
 
 
 def test_k_larger_than_the_skill_list(scripted, skills):
-    one_line(scripted("--k", 4, "--skills", skills), "k = 4 is larger than the skill list", "3 different skills",
-             "lower --k")
+    one_line(
+        scripted("--k", 41, "--skills", skills),
+        "k = 41 is larger than the skill list",
+        "40 different skills",
+        "lower --k",
+    )
 
 
 def test_k_larger_than_what_the_model_named(scripted):
     one_line(scripted("--k", 9), "k = 9 is larger than the skill list .5 skills")
 
 
-@pytest.mark.parametrize("content, words", [(b"", "empty|no "), (b"caf\xe9 au lait\n", "UTF-8"), (b"\n# note\n\n", "no ")])
+@pytest.mark.parametrize(
+    "content, words",
+    [(b"", "empty|no "), (b"caf\xe9 au lait\n", "UTF-8"), (b"\n# note\n\n", "no ")],
+)
 def test_a_skill_file_that_cannot_be_used(scripted, tmp_path, content, words):
     (tmp_path / "bad.txt").write_bytes(content)
     one_line(scripted("--skills", tmp_path / "bad.txt"), r"bad\.txt", words)
@@ -211,8 +301,13 @@ def test_duplicates_in_a_skill_file_are_merged_and_told(scripted, tmp_path):
 
 def test_an_unwritable_folder(script, tmp_path):
     (tmp_path / "file").write_text("")
-    one_line(datagen("skillmix", "--engine", "scripted", "--model", script, "--out", tmp_path / "file/run"),
-             "cannot write the run folder", "--out")
+    one_line(
+        datagen(
+            "skillmix", "--engine", "scripted", "--model", script, "--out", tmp_path / "file/run"
+        ),
+        "cannot write the run folder",
+        "--out",
+    )
 
 
 def test_a_run_folder_of_another_configuration(scripted):
@@ -224,12 +319,18 @@ def test_a_row_file_cut_in_the_middle(scripted, tmp_path):
     scripted("--n", 3)
     rows = tmp_path / "run/dataset/train.jsonl"
     rows.write_bytes(rows.read_bytes()[:-20])
-    one_line(datagen("export", rows, "--format", "trl", "--out", tmp_path / "out"), r"train\.jsonl", "line 3")
+    one_line(
+        datagen("export", rows, "--format", "trl", "--out", tmp_path / "out"),
+        r"train\.jsonl",
+        "line 3",
+    )
 
 
 def test_a_misspelt_key_names_the_nearest(tmp_path):
     (tmp_path / "p.toml").write_text('generator = "skillmix"\n[skillmix]\nskills_per_topics = 3\n')
-    one_line(datagen("run", tmp_path / "p.toml"), "skills_per_topics", "did you mean 'skills_per_topic'")
+    one_line(
+        datagen("run", tmp_path / "p.toml"), "skills_per_topics", "did you mean 'skills_per_topic'"
+    )
 
 
 def test_an_unknown_export_format_and_an_unknown_row(scripted, tmp_path):
@@ -241,7 +342,9 @@ def test_an_unknown_export_format_and_an_unknown_row(scripted, tmp_path):
 @pytest.mark.parametrize("command", ["report", "export", "trace"])
 def test_commands_on_a_folder_that_is_no_run(tmp_path, command):
     (tmp_path / "empty").mkdir()
-    one_line(datagen(command, tmp_path / "empty", *(["abcdef"] if command == "trace" else [])), "empty")
+    one_line(
+        datagen(command, tmp_path / "empty", *(["abcdef"] if command == "trace" else [])), "empty"
+    )
 
 
 def test_shirkers_of_a_run_that_is_not_there(scripted):
@@ -250,29 +353,72 @@ def test_shirkers_of_a_run_that_is_not_there(scripted):
 
 def test_an_endpoint_that_is_down(tmp_path):
     begun = time.monotonic()
-    result = datagen("skillmix", "--n", 4000, "--base-url", "http://127.0.0.1:9/v1", "--model", "m",
-                     "--out", tmp_path / "r")
+    result = datagen(
+        "skillmix",
+        "--n",
+        4000,
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+        "--model",
+        "m",
+        "--out",
+        tmp_path / "r",
+    )
     one_line(result, "127.0.0.1:9", "start the server or mend --base-url")
     assert time.monotonic() - begun < 20
 
 
-@pytest.mark.parametrize("options, words", [({"auth": "right"}, "HTTP 401.*check the key"),
-                                            ({"model": "other"}, "HTTP 404.*check --model")])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"auth": "right"}, "HTTP 401.*check the key"),
+        ({"model": "other"}, "HTTP 404.*check --model"),
+    ],
+)
 def test_wrong_key_and_unknown_model_stop_after_the_first_answer(tmp_path, options, words):
     with running(**options) as server:
-        result = datagen("skillmix", "--n", 4000, "--base-url", server.url, "--model", "m", "--out", tmp_path / "r",
-                         env={"OPENAI_API_KEY": "sk-very-secret"})
+        result = datagen(
+            "skillmix",
+            "--n",
+            4000,
+            "--base-url",
+            server.url,
+            "--model",
+            "m",
+            "--out",
+            tmp_path / "r",
+            env={"OPENAI_API_KEY": "sk-very-secret"},
+        )
         # topics and query types are asked for side by side
         assert server.stats()["received"] <= 2
     one_line(result, words)
-    everything = result.stdout + result.stderr + "".join(
-        path.read_text() for path in (tmp_path / "r").rglob("*") if path.is_file() and path.name != "ballast")
+    everything = (
+        result.stdout
+        + result.stderr
+        + "".join(
+            path.read_text()
+            for path in (tmp_path / "r").rglob("*")
+            if path.is_file() and path.name != "ballast"
+        )
+    )
     assert "sk-very-secret" not in everything
 
 
 def test_a_price_that_is_not_known_cannot_be_limited(tmp_path):
-    one_line(datagen("skillmix", "--max-cost", 1, "--base-url", "http://127.0.0.1:9/v1", "--model", "unheard-of",
-                     "--out", tmp_path / "r"), "--price-in and --price-out")
+    one_line(
+        datagen(
+            "skillmix",
+            "--max-cost",
+            1,
+            "--base-url",
+            "http://127.0.0.1:9/v1",
+            "--model",
+            "unheard-of",
+            "--out",
+            tmp_path / "r",
+        ),
+        "--price-in and --price-out",
+    )
 
 
 # ---- partial, interrupted, killed, full -------------------------------------------------------------
@@ -280,20 +426,56 @@ def test_a_price_that_is_not_known_cannot_be_limited(tmp_path):
 
 def test_poisoned_prompts_are_set_aside_and_the_exit_code_says_partial(tmp_path, skills, types):
     with running(bad_every=20, latency_ms=2) as server:
-        result = datagen("skillmix", "--n", 400, "--turns", 1, "--skills", skills, "--query-types", types,
-                         "--base-url", server.url, "--model", "mock-model", "--out", tmp_path / "r")
+        result = datagen(
+            "skillmix",
+            "--n",
+            400,
+            "--turns",
+            1,
+            "--skills",
+            skills,
+            "--query-types",
+            types,
+            "--base-url",
+            server.url,
+            "--model",
+            "mock-model",
+            "--out",
+            tmp_path / "r",
+        )
         stats = server.stats()
-    rejected = [json.loads(line) for line in (tmp_path / "r/rejected/5_rows.jsonl").read_text().splitlines()]
+    rejected = [
+        json.loads(line) for line in (tmp_path / "r/rejected/5_rows.jsonl").read_text().splitlines()
+    ]
     kept = len((tmp_path / "r/dataset/train.jsonl").read_text().splitlines())
     assert result.returncode == 3 and "partial" in result.stderr
     assert kept + len(rejected) == 400 == stats["received"]
-    assert rejected and all(r["reason"] == "server_refused" and "HTTP 400" in r["detail"] for r in rejected)
+    assert rejected and all(
+        r["reason"] == "server_refused" and "HTTP 400" in r["detail"] for r in rejected
+    )
 
 
 def test_ctrl_c_exits_130_and_the_same_command_goes_on(tmp_path, skills, types):
     with running(latency_ms=30) as server:
-        words = ("skillmix", "--n", 600, "--turns", 3, "--skills", skills, "--query-types", types, "--base-url",
-                 server.url, "--model", "mock-model", "--concurrency", 16, "--out", tmp_path / "r")
+        words = (
+            "skillmix",
+            "--n",
+            600,
+            "--turns",
+            3,
+            "--skills",
+            skills,
+            "--query-types",
+            types,
+            "--base-url",
+            server.url,
+            "--model",
+            "mock-model",
+            "--concurrency",
+            16,
+            "--out",
+            tmp_path / "r",
+        )
         process = started(*words)
         while server.stats()["delivered"] < 200:
             time.sleep(0.02)
@@ -304,13 +486,30 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(tmp_path, skills, types):
         assert datagen(*words).returncode == 0
         stats = server.stats()
     # Ctrl-C waits for what is on the wire: nothing at all is asked twice.
-    assert stats["received"] == stats["unique_received"] == 1800
+    assert stats["received"] == 1800
 
 
 def test_two_commands_on_one_folder(tmp_path, skills, types):
     with running(latency_ms=300) as server:
-        words = ("skillmix", "--n", 50, "--turns", 3, "--skills", skills, "--query-types", types, "--base-url",
-                 server.url, "--model", "mock-model", "--concurrency", 4, "--out", tmp_path / "r")
+        words = (
+            "skillmix",
+            "--n",
+            50,
+            "--turns",
+            3,
+            "--skills",
+            skills,
+            "--query-types",
+            types,
+            "--base-url",
+            server.url,
+            "--model",
+            "mock-model",
+            "--concurrency",
+            4,
+            "--out",
+            tmp_path / "r",
+        )
         first = started(*words)
         while server.stats()["received"] == 0:
             time.sleep(0.02)
@@ -324,7 +523,9 @@ def small_disk(tmp_path):
     """A file system of six megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
     yield folder
@@ -333,23 +534,61 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_is_one_line_and_nothing_answered_is_lost(small_disk, skills, types):
     with running(latency_ms=5) as server:
-        words = ("skillmix", "--n", 1500, "--turns", 3, "--skills", skills, "--query-types", types, "--base-url",
-                 server.url, "--model", "mock-model", "--concurrency", 32, "--out", small_disk / "r")
-        one_line(datagen(*words), "No space left on device", "free some space and run the same command again")
+        words = (
+            "skillmix",
+            "--n",
+            1500,
+            "--turns",
+            3,
+            "--skills",
+            skills,
+            "--query-types",
+            types,
+            "--base-url",
+            server.url,
+            "--model",
+            "mock-model",
+            "--concurrency",
+            32,
+            "--out",
+            small_disk / "r",
+        )
+        one_line(
+            datagen(*words),
+            "No space left on device",
+            "free some space and run the same command again",
+        )
         delivered = server.stats()["delivered"]
-        kept = sum(path.read_bytes().count(b"\n") for path in (small_disk / "r").rglob("journal.log"))
+        kept = sum(
+            path.read_bytes().count(b"\n") for path in (small_disk / "r").rglob("journal.log")
+        )
         assert kept == delivered > 500
         subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
         assert datagen(*words).returncode == 0
         stats = server.stats()
-    assert stats["received"] == stats["unique_received"]
+    assert stats["received"] == 4500
 
 
 @pytest.mark.parametrize("moment", [0.15, 0.5, 0.85])
 def test_kill_9_loses_and_doubles_nothing(tmp_path, skills, types, moment):
     with running(latency_ms=10, latency_spread=0.5) as server:
-        words = ("skillmix", "--n", 300, "--turns", 3, "--skills", skills, "--query-types", types, "--base-url",
-                 server.url, "--model", "mock-model", "--concurrency", 32)
+        words = (
+            "skillmix",
+            "--n",
+            300,
+            "--turns",
+            3,
+            "--skills",
+            skills,
+            "--query-types",
+            types,
+            "--base-url",
+            server.url,
+            "--model",
+            "mock-model",
+            "--concurrency",
+            32,
+        )
         process = started(*words, "--out", tmp_path / "killed")
         while server.stats()["delivered"] < moment * 900:
             time.sleep(0.01)
@@ -362,5 +601,7 @@ def test_kill_9_loses_and_doubles_nothing(tmp_path, skills, types, moment):
         assert datagen(*words, "--out", tmp_path / "whole").returncode == 0
     # What is asked again was on the wire: at most 32 requests, answered but not yet read.
     assert again <= 900 - before["unique_delivered"] + 32
-    killed, whole = ((tmp_path / name / "dataset/train.jsonl").read_bytes() for name in ("killed", "whole"))
+    killed, whole = (
+        (tmp_path / name / "dataset/train.jsonl").read_bytes() for name in ("killed", "whole")
+    )
     assert killed == whole

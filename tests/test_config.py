@@ -25,24 +25,47 @@ def test_the_shipped_pipeline_is_valid():
 
 def test_set_changes_one_setting_of_any_type(tmp_path):
     path = toml(tmp_path, 'generator = "skillmix"\n[skillmix]\nn = 5\n')
-    job = job_from_toml(path, ["skillmix.k=3", "model.model=some-name", "run.max_cost=1.5",
-                               'model.base_url=["http://127.0.0.1:1/v1"]'])
-    assert (job.skillmix.n, job.skillmix.k, job.model.model, job.run.max_cost) == (5, 3, "some-name", 1.5)
+    job = job_from_toml(
+        path,
+        [
+            "skillmix.k=3",
+            "model.model=some-name",
+            "run.max_cost=1.5",
+            'model.base_url=["http://127.0.0.1:1/v1"]',
+        ],
+    )
+    assert (job.skillmix.n, job.skillmix.k, job.model.model, job.run.max_cost) == (
+        5,
+        3,
+        "some-name",
+        1.5,
+    )
     assert job.model.base_url == ("http://127.0.0.1:1/v1",)
 
 
-@pytest.mark.parametrize("text, words", [
-    ('generator = "skillmix"\n[skilmix]\nn = 1', r"there is no \[skilmix\]: did you mean 'skillmix'"),
-    ('generator = "skillmix"\n[skillmix]\nturnz = 1',
-     r"\[skillmix\]: there is no setting 'turnz': did you mean 'turns'"),
-    ('generator = "skillmix"\n[model]\nconcurency = 1', "did you mean 'concurrency'"),
-    ('generator = "skillmix"\n[skillmix]\nn = 0', r"\[skillmix\]: n = 0: input should be greater than or equal"),
-    ('generator = "skillmix"\n[skillmix]\nturns = 4', "turns = 4: input should be 1, 3 or 5"),
-    ('generator = "skillmix"\nskillmix = 3', "skillmix is not a table"),
-    ('generator = "sklmix"', 'generator = .sklmix.: write generator = "skillmix"'),
-    ("[skillmix]\nn = 1", "generator = None"),
-    ("n = = 1", "not TOML"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (
+            'generator = "skillmix"\n[skilmix]\nn = 1',
+            r"there is no \[skilmix\]: did you mean 'skillmix'",
+        ),
+        (
+            'generator = "skillmix"\n[skillmix]\nturnz = 1',
+            r"\[skillmix\]: there is no setting 'turnz': did you mean 'turns'",
+        ),
+        ('generator = "skillmix"\n[model]\nconcurency = 1', "did you mean 'concurrency'"),
+        (
+            'generator = "skillmix"\n[skillmix]\nn = 0',
+            r"\[skillmix\]: n = 0: input should be greater than or equal",
+        ),
+        ('generator = "skillmix"\n[skillmix]\nturns = 4', "turns = 4: input should be 1, 3 or 5"),
+        ('generator = "skillmix"\nskillmix = 3', "skillmix is not a table"),
+        ('generator = "sklmix"', 'generator = .sklmix.: write generator = "skillmix"'),
+        ("[skillmix]\nn = 1", "generator = None"),
+        ("n = = 1", "not TOML"),
+    ],
+)
 def test_a_slip_in_a_pipeline_file_is_one_clear_line(tmp_path, text, words):
     with pytest.raises(ConfigError, match=words) as error:
         job_from_toml(toml(tmp_path, text), [])
@@ -50,10 +73,15 @@ def test_a_slip_in_a_pipeline_file_is_one_clear_line(tmp_path, text, words):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("assignment, words", [
-    ("skillmix.kk=3", "no setting 'kk': did you mean 'k'"), ("k=3", "write --set table.field=value"),
-    ("skilmix.k=3", "no table 'skilmix': did you mean 'skillmix'"), ("skillmix.k", "write --set"),
-])
+@pytest.mark.parametrize(
+    "assignment, words",
+    [
+        ("skillmix.kk=3", "no setting 'kk': did you mean 'k'"),
+        ("k=3", "write --set table.field=value"),
+        ("skilmix.k=3", "no table 'skilmix': did you mean 'skillmix'"),
+        ("skillmix.k", "write --set"),
+    ],
+)
 def test_a_slip_in_set_is_one_clear_line(assignment, words, tmp_path):
     with pytest.raises(ConfigError, match=words):
         job_from_toml(toml(tmp_path, 'generator = "skillmix"'), [assignment])
@@ -99,9 +127,14 @@ def test_options_pass_on_only_what_was_given():
     assert seen == {"run": {"seed": 7}}
 
 
-@pytest.mark.parametrize("model, expected", [
-    ("gpt-4-turbo-2024-04-09", (10.0, 30.0)), ("gpt-4o-mini-2024-07-18", (0.15, 0.6)), ("openai/gpt-4o", (2.5, 10.0)),
-])
+@pytest.mark.parametrize(
+    "model, expected",
+    [
+        ("gpt-4-turbo-2024-04-09", (10.0, 30.0)),
+        ("gpt-4o-mini-2024-07-18", (0.15, 0.6)),
+        ("openai/gpt-4o", (2.5, 10.0)),
+    ],
+)
 def test_prices_of_dated_and_prefixed_names(model, expected):
     price = price_of(ModelConfig(model=model, base_url=("http://x/v1",)))
     assert (price.prompt, price.completion) == expected

@@ -524,6 +524,8 @@ def test_no_rows_give_a_typed_empty_file(tmp_path: Path) -> None:
     table = pyarrow.parquet.read_table(tmp_path / "train.parquet")
     assert (table.num_rows, table.column_names) == (0, ["id", "prompt", "completion", "provenance"])
     assert "There is no row" in (tmp_path / "README.md").read_text()
+    files = front_matter(tmp_path)["configs"][0]["data_files"]
+    assert files == [{"split": "train", "path": "train.parquet"}]
 
 
 def test_recipe_columns_are_kept(tmp_path: Path) -> None:

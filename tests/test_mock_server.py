@@ -12,10 +12,20 @@ from mock_ledger import Ledger
 from mock_rules import fault_of
 from mock_server import Running, running
 
-SCHEMA = {"type": "object", "$defs": {"Kind": {"type": "object", "properties": {
-    "name": {"type": "string"}, "definition": {"type": "string"},
-    "examples": {"type": "array", "items": {"type": "string"}, "minItems": 3}}}},
-    "properties": {"kinds": {"type": "array", "items": {"$ref": "#/$defs/Kind"}}}}
+SCHEMA = {
+    "type": "object",
+    "$defs": {
+        "Kind": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "definition": {"type": "string"},
+                "examples": {"type": "array", "items": {"type": "string"}, "minItems": 3},
+            },
+        }
+    },
+    "properties": {"kinds": {"type": "array", "items": {"$ref": "#/$defs/Kind"}}},
+}
 
 
 def ask(server: Running, text: str, **more: Any) -> tuple[int, Any]:
@@ -73,8 +83,9 @@ def test_fault_shares_come_out_as_asked() -> None:
     assert all(abs(drawn.count(kind) - 1000) < 125 for kind in shares)
 
 
-@pytest.mark.parametrize("fault, status", [("http_429_retry", 429), ("http_500", 500),
-                                           ("http_503", 503)])
+@pytest.mark.parametrize(
+    "fault, status", [("http_429_retry", 429), ("http_500", 500), ("http_503", 503)]
+)
 def test_http_faults_are_counted_and_not_delivered(fault: str, status: int) -> None:
     with running(fault={fault: 1.0}) as server:
         assert ask(server, "hello")[0] == status
@@ -111,15 +122,19 @@ def test_shape_faults() -> None:
         assert ask(server, "hello")[1]["choices"][0]["finish_reason"] == "length"
 
 
-@pytest.mark.parametrize("option, sent, status, words", [
-    ({"auth": "secret"}, {}, 401, "API key"),
-    ({"model": "other"}, {}, 404, "does not exist"),
-    ({"no_seed": True}, {"seed": 1}, 400, "'seed'"),
-    ({"max_completion_tokens_only": True}, {"max_tokens": 9}, 400, "max_completion_tokens"),
-    ({"no_schema": True}, {"response_format": {"type": "json_schema"}}, 400, "json_schema"),
-])
-def test_refusals_say_why(option: dict[str, Any], sent: dict[str, Any], status: int,
-                          words: str) -> None:
+@pytest.mark.parametrize(
+    "option, sent, status, words",
+    [
+        ({"auth": "secret"}, {}, 401, "API key"),
+        ({"model": "other"}, {}, 404, "does not exist"),
+        ({"no_seed": True}, {"seed": 1}, 400, "'seed'"),
+        ({"max_completion_tokens_only": True}, {"max_tokens": 9}, 400, "max_completion_tokens"),
+        ({"no_schema": True}, {"response_format": {"type": "json_schema"}}, 400, "json_schema"),
+    ],
+)
+def test_refusals_say_why(
+    option: dict[str, Any], sent: dict[str, Any], status: int, words: str
+) -> None:
     with running(**option) as server:
         got, body = ask(server, "hello", **sent)
     assert got == status and words in body["error"]["message"]

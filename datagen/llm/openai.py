@@ -270,15 +270,20 @@ def read_key(config: ModelConfig) -> str | None:
     return key
 
 
-def _as_openai_would(key: str | None, base_urls: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Endpoints and account headers by the openai package's own rules (OPENAI_BASE_URL,
-    OPENAI_ORG_ID, ...)."""
-    import openai
+_ACCOUNT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 
+
+def _as_openai_would(key: str | None, base_urls: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Endpoints and account headers by the openai package's own rules (OPENAI_BASE_URL, ...)."""
     if not base_urls and key is None:
         raise ConfigError(
             "no API key: set OPENAI_API_KEY, give --api-key-file, or name a server with --base-url"
         )
+    if base_urls and not any(os.environ.get(name) for name in _ACCOUNT):
+        # Nothing is left for openai to find, and importing it takes most of a second.
+        return list(base_urls), {}
+    import openai
+
     client = openai.AsyncOpenAI(api_key=key or "none", base_url=base_urls[0] if base_urls else None)
     account = {"OpenAI-Organization": client.organization, "OpenAI-Project": client.project}
     headers = {name: value for name, value in account.items() if value}

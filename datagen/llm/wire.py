@@ -54,6 +54,8 @@ class Fault(Exception):
         return random.uniform(0.5, 1.0) * min(longest, 0.1 * 2.0 ** (tries - 1))
 
 
+# ASCII escapes, so that any text, lone surrogates too, can be sent.
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _UNKNOWN = re.compile(
     r"unsupported|not supported|does not support|unknown|unrecogni[sz]ed|not permitted|"
     r"unexpected|not allowed|invalid parameter|only the default",
@@ -91,7 +93,7 @@ class RequestBody:
         body.update(
             (k, v) for k, v in optional.items() if v is not None and k not in self._left_out
         )
-        return json.dumps(body, separators=(",", ":")).encode()
+        return _ENCODE(body).encode()
 
     def _response_format(self, request: Request) -> dict[str, Any] | None:
         if request.schema is None or self._structured == "prompt":

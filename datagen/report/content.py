@@ -36,7 +36,7 @@ def lengths(facts: Facts) -> Html:
     return join(
         tag("div", *plots, class_="pair"),
         tag("p", note, class_="note"),
-        table(head, rows, class_="stack"),
+        table(head, rows, class_="stack five"),
     )
 
 

@@ -7,13 +7,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from datagen.report.markup import Html, clip, escape, tag
+from datagen.report.markup import Html, clip, tag
 
 WIDE, HIGH = 1000.0, 100.0
 """Units of a plot's view box."""
-MOST_BINS = 36
+MOST_BINS, FEWEST_BINS = 36, 8
 TAIL = 0.995
 """Share of the texts that a histogram shows at its own scale; the rest is one last bar."""
+_NEAR = 0.09
+"""Labels of an axis that stand closer than this share of its width would touch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Mark:
 
 
 def bins(counts: Mapping[int, int]) -> list[Bin]:
-    """Equal bins of a round width over whole numbers, at most 36, the far tail in a last one."""
+    """Equal bins of a round width over whole numbers, 8 to 36 of them, the far tail in one more."""
     values = sorted(value for value, count in counts.items() if count)
     if not values:
         return []
@@ -45,17 +47,17 @@ def bins(counts: Mapping[int, int]) -> list[Bin]:
     totals = [0] * (number + 1)
     for value in values:
         totals[min((value - start) // width, number)] += counts[value]
-    edges = [start + i * width for i in range(number + 1)]
-    found = [
-        Bin(low, low + width, count) for low, count in zip(edges[:-1], totals[:-1], strict=True)
-    ]
-    return [*found, Bin(edges[-1], math.inf, totals[-1])] if totals[-1] else found
+    edges = [start + i * width for i in range(max(number, FEWEST_BINS) + 1)]
+    tail = totals.pop()
+    if tail:
+        return [*_between(edges[: number + 1], totals), Bin(edges[number], math.inf, tail)]
+    return _between(edges, [*totals, *([0] * FEWEST_BINS)][: len(edges) - 1])
 
 
 def shares(counts: Sequence[int]) -> list[Bin]:
     """Bins of numbers between 0 and 1."""
     n = len(counts)
-    return [Bin(i / n, (i + 1) / n, count) for i, count in enumerate(counts)]
+    return _between([i / n for i in range(n + 1)], counts)
 
 
 def histogram(
@@ -65,43 +67,35 @@ def histogram(
     marks: Sequence[Mark] = (),
     band: tuple[float, float] | None = None,
 ) -> Html:
-    """A histogram with its counts on hover, marks on the axis and a band behind (p5 to p95)."""
+    """A histogram: counts on hover, marks above the axis, a pale band behind (p5 to p95)."""
     if not bars:
         return Html("")
-    low, span = bars[0].low, len(bars) * (bars[0].high - bars[0].low)
-    peak = max(bar.count for bar in bars) or 1
-    step = WIDE / len(bars)
+    width = bars[0].high - bars[0].low
+    low, span = bars[0].low, len(bars) * width
 
     def across(value: float) -> float:
         return min(1.0, max(0.0, (value - low) / span))
 
-    shapes = []
-    if band:
-        left, right = (across(edge) * WIDE for edge in band)
-        shapes.append(tag("rect", x=left, y=0, width=right - left, height=HIGH, class_="band"))
-    for place, bar in enumerate(bars):
-        height = bar.count / peak * (HIGH - 4)
-        name = f"{_range(bar)} {unit}: {bar.count:,}"
-        shape = {"x": place * step, "y": HIGH - height, "width": max(step - 2, 1.0)}
-        shapes.append(tag("g", tag("title", name), tag("rect", **shape, height=height)))
+    peak = max(bar.count for bar in bars)
+    shapes = [_band(*map(across, band))] if band else []
+    shapes += [_column(bar, i, len(bars), peak, unit) for i, bar in enumerate(bars)]
     for mark in marks:
         x = across(mark.at) * WIDE
         shapes.append(tag("line", x1=x, x2=x, y1=0, y2=HIGH, class_="mark"))
-    drawing = tag(
-        "svg",
-        *shapes,
-        viewBox=f"0 0 {WIDE:.0f} {HIGH:.0f}",
-        preserveAspectRatio="none",
-        role="img",
-        aria_label=caption,
-    )
     flags = [_label(across(mark.at), mark.label, "flag") for mark in marks]
+    # Bins of one whole number are labelled in their middle, others at their lower edge.
+    shift = 0.5 / len(bars) if width == 1 else 0.0
+    ticks = [(across(at) + shift, _short(at)) for at in _ticks(low, low + span, width)]
+    if math.isinf(bars[-1].high):
+        end = 1 - 0.5 / len(bars)
+        ticks = [tick for tick in ticks if end - tick[0] > _NEAR]
+        ticks.append((end, f"{_short(bars[-1].low)}+"))
     return tag(
         "figure",
-        tag("figcaption", caption),
+        tag("figcaption", caption, tag("span", f"highest bar {peak:,}", class_="peak")),
         tag("div", *flags, class_="flags") if flags else "",
-        tag("div", tag("span", f"{peak:,}", class_="peak"), drawing, class_="plot"),
-        tag("div", *_ticks(bars, span), class_="ticks"),
+        tag("div", _drawing(shapes, caption), class_="plot"),
+        tag("div", *(_label(share, text, "tick") for share, text in ticks), class_="ticks"),
         tag("div", unit, class_="unit"),
     )
 
@@ -124,10 +118,39 @@ def bar_table(
         )
         for name, count in list(counts.items())[:most]
     ]
-    titles = (tag("th", head), tag("th", "", class_="bar"), tag("th", unit, class_="number"))
-    table = tag("table", tag("thead", tag("tr", *titles)), tag("tbody", *rows), class_="bars")
     left = len(counts) - len(rows)
-    return Html(table + (tag("p", f"and {left:,} more.", class_="note") if left > 0 else ""))
+    if left > 0:
+        rows.append(tag("tr", tag("th", f"and {left:,} more", class_="reference", colspan=3)))
+    titles = (tag("th", head), tag("td", class_="bar"), tag("th", unit, class_="number"))
+    return tag("table", tag("thead", tag("tr", *titles)), tag("tbody", *rows), class_="bars")
+
+
+def _between(edges: Sequence[float], counts: Sequence[int]) -> list[Bin]:
+    return [Bin(low, high, n) for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True)]
+
+
+def _drawing(shapes: Sequence[Html], caption: str | None = None) -> Html:
+    """Shapes stretched over the room there is."""
+    return tag(
+        "svg",
+        *shapes,
+        viewBox=f"0 0 {WIDE:.0f} {HIGH:.0f}",
+        preserveAspectRatio="none",
+        role="img" if caption else None,
+        aria_label=caption,
+        aria_hidden=None if caption else "true",
+    )
+
+
+def _column(bar: Bin, place: int, bars: int, peak: int, unit: str) -> Html:
+    step, height = WIDE / bars, bar.count / peak * HIGH if peak else 0.0
+    gap = min(2.0, step / 4)
+    shape = tag("rect", x=place * step, y=HIGH - height, width=step - gap, height=height)
+    return tag("g", tag("title", f"{_range(bar)} {unit}: {bar.count:,}"), shape)
+
+
+def _band(left: float, right: float) -> Html:
+    return tag("rect", x=left * WIDE, y=0, width=(right - left) * WIDE, height=HIGH, class_="band")
 
 
 def _bar(share: float, line: float | None) -> Html:
@@ -135,8 +158,7 @@ def _bar(share: float, line: float | None) -> Html:
     shapes = [tag("rect", x=0, y=0, width=share * WIDE, height=HIGH)]
     if line is not None:
         shapes.append(tag("line", x1=line * WIDE, x2=line * WIDE, y1=0, y2=HIGH, class_="mark"))
-    box = f"0 0 {WIDE:.0f} {HIGH:.0f}"
-    return tag("svg", *shapes, viewBox=box, preserveAspectRatio="none", aria_hidden="true")
+    return _drawing(shapes)
 
 
 def _reach(counts: Mapping[int, int], values: Sequence[int]) -> int:
@@ -157,6 +179,15 @@ def _round_width(least: float) -> int:
     return next(int(power * step) for step in (1, 2, 5, 10) if power * step >= least)
 
 
+def _ticks(low: float, high: float, width: float) -> list[float]:
+    """Three to seven round numbers from ``low`` to ``high``, multiples of the bins' width."""
+    if width < 1:
+        return [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    step = max(int(width), _round_width((high - low) / 6))
+    first = math.ceil(low / step) * step
+    return [float(at) for at in range(first, math.ceil(high), step)]
+
+
 def _range(bar: Bin) -> str:
     if math.isinf(bar.high):
         return f"{bar.low:,.0f} or more"
@@ -167,26 +198,17 @@ def _range(bar: Bin) -> str:
     return f"{bar.low:,.0f} to {bar.high - 1:,.0f}"
 
 
-def _ticks(bars: Sequence[Bin], span: float) -> list[Html]:
-    """About five round numbers under the axis, and the tail's beginning where there is one."""
-    low, width = bars[0].low, bars[0].high - bars[0].low
-    regular = len(bars) - math.isinf(bars[-1].high)
-    every = math.ceil(regular / 5)
-    ticks = [
-        _label(i * width / span, _short(low + i * width), "tick")
-        for i in range(0, regular, every)
-        if math.isinf(bars[-1].high) is False or (regular - i) * width / span > 0.06
-    ]
-    if math.isinf(bars[-1].high):
-        ticks.append(_label(regular * width / span, f"{_short(bars[-1].low)}+", "tick"))
-    return ticks
-
-
 def _short(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:.2f}".rstrip("0")
 
 
 def _label(share: float, text: str, kind: str) -> Html:
-    """Text at a share of the width; in the right half it ends there rather than begins."""
-    side = f"right:{100 - 100 * share:.2f}%" if share > 0.5 else f"left:{100 * share:.2f}%"
-    return tag("span", escape(text), class_=kind, style=side)
+    """Text centred at a share of the width; near an end it stays inside."""
+    if share < 0.02:
+        return tag("span", text, class_=kind, style="left:0")
+    if share > 0.98:
+        return tag("span", text, class_=kind, style="right:0")
+    side = " side" if kind == "flag" and not 0.15 < share < 0.85 else ""
+    if side and share > 0.5:
+        return tag("span", text, class_=kind, style=f"right:{100 - 100 * share:.2f}%")
+    return tag("span", text, class_=kind + (side or " mid"), style=f"left:{100 * share:.2f}%")

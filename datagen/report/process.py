@@ -27,7 +27,7 @@ _FAULTS = {
 }
 _MOST_REASONS = 25
 # Endpoints are sometimes given with a password or a key inside.
-_IN_URL = re.compile(r"(://)[^/@\s\"]*@|(://[^?#\s\"]*)[?#][^\s\"]*")
+_IN_URL = re.compile(r'(://)(?:[^/@\s"]*@)?([^?#\s"]*)(?:[?#][^\s"]*)?')
 
 
 def table(
@@ -66,8 +66,8 @@ def stages(facts: Facts) -> Html:
     done = facts.metrics
     if not done.stages:
         return Html("")
-    head = ("Stage", "Planned", "Kept", "Rejected", "Requests", "Prompt tokens",
-            "Completion tokens", "Cost")  # fmt: skip
+    head = ("Stage", "Planned", "Kept", "Rejected", "Requests", "Tokens in",
+            "Tokens out", "Cost")  # fmt: skip
     whole = StageNumbers(
         name="All stages",
         requests=done.requests,
@@ -79,7 +79,7 @@ def stages(facts: Facts) -> Html:
     total = ("All stages", "", "", *_stage(whole)[3:])
     refused = sum(stage.refused for stage in done.stages)
     total = (*total[:3], count(refused), *total[4:])
-    note = "One plan position may give several items: a topic many skills, a row one row."
+    note = "One plan position may give several items, as one topic gives many skills."
     if done.cost is None:
         note += " The price of this model is not known: give --price-in and --price-out."
     kept = facts.rows.rows
@@ -101,8 +101,8 @@ def rejections(facts: Facts) -> Html:
     if not parts:
         return Html("")
     lead = (
-        "Refused answers are asked for again with the reason; these positions ran out of tries. "
-        "All of them stand in rejected/, with the raw answer."
+        "A bad answer is asked for again with the reason. These were still bad at the last try, "
+        "or the server refused them for good; all of them stand in rejected/ with the raw answer."
     )
     return join(tag("p", lead), *parts)
 
@@ -123,18 +123,20 @@ def filters(facts: Facts) -> Html:
     rows = [
         (
             tag("code", clip(each.name, 60)),
-            "applied" if each.applied else "not applied: what it would drop",
+            "applied" if each.applied else "only counted",
             count(each.before),
             count(each.dropped),
             percent(each.dropped, each.before),
         )
         for each in facts.metrics.filters
     ]
-    return (
-        table(("Filter", "", "Rows before", "Dropped", "Share"), rows, words=2)
-        if rows
-        else Html("")
-    )
+    if not rows:
+        return Html("")
+    head = ("Filter", "State", "Before", "Drops", "Share")
+    note = "A filter that is only counted dropped nothing: these are the rows it would drop."
+    counted = any(not each.applied for each in facts.metrics.filters)
+    told = tag("p", note, class_="note") if counted else ""
+    return join(table(head, rows, class_="stack", words=2), told)
 
 
 def settings(facts: Facts) -> Html:
@@ -190,4 +192,4 @@ def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
         inner = (_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items())
         return [pair for pairs in inner for pair in pairs]
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return [(prefix, _IN_URL.sub(lambda found: found[1] or found[2], text))]
+    return [(prefix, _IN_URL.sub(r"\1\2", text))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from datagen.evals.diversity import Diversity
@@ -38,18 +39,33 @@ def diversity(facts: Facts) -> Html:
     samples = facts.diversity["instruction"]
     if not samples or samples[0].used < 2:
         return Html("")
-    references = list(released.SCORES["instruction"]) if facts.skillmix else []
-    head = [f"This run, {sample.used:,} rows" for sample in samples]
-    head += [f"Released, {size:,} rows" for size in references]
-    titles = (tag("th", text, class_="number", scope="col") for text in head)
-    body = [line for part in PARTS for line in _lines(facts, part, references)]
+    order = _order([sample.used for sample in samples], facts.skillmix)
+    titles = (tag("th", _title(*each), class_="number", scope="col") for each in order)
+    body = [line for part in PARTS for line in _lines(facts, part, order)]
     grid = tag("table", tag("thead", tag("tr", tag("td"), *titles)), tag("tbody", *body))
     plots = (_nearest_plot(part, facts.diversity[part][0]) for part in PARTS)
     return join(
-        tag("p", _lead(facts, samples[0], bool(references))),
+        tag("p", _lead(facts, samples[0], facts.skillmix)),
         tag("div", grid, class_="scroll", tabindex="0"),
         tag("div", *plots, class_="pair"),
     )
+
+
+def _order(ours: Sequence[int], compare: bool) -> list[tuple[bool, int]]:
+    """Columns as (ours, rows): beside each of ours the released one nearest in size."""
+    left = list(released.SCORES["instruction"]) if compare else []
+    order = []
+    for size in ours:
+        order.append((True, size))
+        if left:
+            near = min(left, key=lambda other: abs(math.log(other / size)))
+            left.remove(near)
+            order.append((False, near))
+    return [*order, *((False, size) for size in left)]
+
+
+def _title(ours: bool, size: int) -> str:
+    return f"{'This run' if ours else 'Released'}, {size:,} rows"
 
 
 def _lead(facts: Facts, sample: Diversity, released_too: bool) -> str:
@@ -67,22 +83,25 @@ def _lead(facts: Facts, sample: Diversity, released_too: bool) -> str:
     return lead
 
 
-def _lines(facts: Facts, part: str, references: Sequence[int]) -> list[Html]:
+def _lines(facts: Facts, part: str, order: Sequence[tuple[bool, int]]) -> list[Html]:
     """The table's lines for instructions or for responses."""
-    ours = [column(sample) for sample in facts.diversity[part]]
-    theirs = [released.SCORES[part][size] for size in references]
-    wide = 1 + len(ours) + len(theirs)
-    title = tag("th", f"{part.capitalize()}s", colspan=wide, scope="rowgroup")
+    ours = {sample.used: column(sample) for sample in facts.diversity[part]}
+    columns = [(own, (ours if own else released.SCORES[part])[size]) for own, size in order]
+    title = tag("th", f"{part.capitalize()}s", colspan=1 + len(columns), scope="rowgroup")
     lines = [tag("tr", title, class_="group")]
-    for name in ours[0]:
-        cells = [_figure(name, figures, "number") for figures in ours]
-        cells += [_figure(name, figures, "number reference") for figures in theirs]
+    for name in column(facts.diversity[part][0]):
+        cells = [
+            _figure(name, figures, "number" if own else "number reference")
+            for own, figures in columns
+        ]
         lines.append(tag("tr", tag("th", _label(name), scope="row"), *cells))
     return lines
 
 
 def _label(name: str) -> str:
     measure, _, statistic = name.partition(" ")
+    if statistic in ("p95", "max"):
+        return tag("span", "95th percentile" if statistic == "p95" else "highest", class_="part")
     label = _LABELS.get(measure, measure.capitalize())
     return f"{label}, {statistic}" if statistic else label
 

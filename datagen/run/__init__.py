@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -82,6 +83,7 @@ class Run:
             )
             run.metrics.load()
             async with contextlib.AsyncExitStack() as stack:
+                stack.enter_context(_fewer_collections())
                 stack.enter_context(run._signals())
                 stack.push_async_callback(run._end_session, asyncio.create_task(run._keep_safe()))
                 if watch is not None:
@@ -221,6 +223,20 @@ class Run:
             await safe
         self.metrics.write()
         self._ballast.drop()
+
+
+@contextlib.contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Collect garbage more seldom: a run makes few cycles, and each collection walks all that is
+    waiting for an answer (measured: a sixth of the time of 2,000 requests at 256 in flight)."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 __all__ = ["Run", "RunConfig", "Stage", "Tools"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import RunError
-from datagen.rows import Rejected
+from datagen.rows import Rejected, compact
 from datagen.run.journal import Journal
 
 
@@ -117,11 +117,13 @@ class Block:
             self.journal.sync()
             self.journal.close()
             write_atomic(self.rows, b"".join(self._rows[p] for p in sorted(self._rows)))
-            write_atomic(self.rejected, b"".join(self._rejected[p] for p in sorted(self._rejected)))
+            rejected = b"".join(self._rejected[p] for p in sorted(self._rejected))
+            write_atomic(self.rejected, rejected, durable=bool(rejected))
             # Not dataclasses.asdict: it takes a Counter's items for its keys.
             counts = {each.name: getattr(self.counts, each.name) for each in fields(Counts)}
             done = {"start": self.start, "stop": self.stop, **counts}
-            write_atomic(self.folder / "done.json", json.dumps(done).encode())
+            # A torn mark is no mark: the block is replayed. So this one need not be waited for.
+            write_atomic(self.folder / "done.json", json.dumps(done).encode(), durable=False)
         except OSError as error:
             raise RunError(f"cannot write {self.folder}: {error.strerror}") from None
         self._rows, self._rejected = {}, {}
@@ -132,13 +134,17 @@ class Block:
             self.journal.close()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file as a whole: after a crash it holds the old bytes or the new ones."""
+def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+    """Replace a file as a whole: after a crash it holds the old bytes or the new ones.
+
+    ``durable`` waits for the disk; without it, only a death of the process is covered.
+    """
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
@@ -149,5 +155,4 @@ def as_json(item: Any) -> Any:
 
 def as_line(item: Any) -> bytes:
     """One item as a line of JSON: keys in their order, unicode kept."""
-    value = as_json(item)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return compact(as_json(item)) + b"\n"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import RunError
+from datagen.rows import compact
 
 KEY = 32
 _HEAD = KEY + 1 + 8 + 1
@@ -60,7 +61,7 @@ class Journal:
         Raises:
             RunError: the disk is full or failing; the file is left as it was before.
         """
-        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        body = compact(value)
         line = b"%s %08x %s\n" % (key.encode(), zlib.crc32(body, zlib.crc32(key.encode())), body)
         try:
             written = os.pwrite(self._fd, line, self._end)
@@ -101,7 +102,7 @@ def _parse(line: bytes) -> bytes | None:
     """The key of a whole line, or None where the line is damaged."""
     key, checksum, body = line[:KEY], line[KEY + 1 : _HEAD - 1], line[_HEAD:-1]
     try:
-        if line[KEY:KEY + 1] + line[_HEAD - 1:_HEAD] != b"  ":
+        if line[KEY : KEY + 1] + line[_HEAD - 1 : _HEAD] != b"  ":
             return None
         if int(checksum, 16) != zlib.crc32(body, zlib.crc32(key)):
             return None

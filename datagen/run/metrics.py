@@ -41,7 +41,9 @@ class Metrics:
         """Write ``metrics.json``; a full disk is left for the journal to find."""
         with contextlib.suppress(OSError):
             write_atomic(
-                self._run.folder / "metrics.json", json.dumps(self.as_dict(), indent=1).encode()
+                self._run.folder / "metrics.json",
+                json.dumps(self.as_dict(), indent=1).encode(),
+                durable=False,
             )
 
     def as_dict(self) -> dict[str, Any]:

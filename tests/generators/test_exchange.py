@@ -8,7 +8,9 @@ from datagen.llm import Answer
 from datagen.templates import load
 
 HELDOUT = Path(__file__).parents[2].parent / "shared/data/skillmix/ism_sda_heldout_100.jsonl"
-WANTED = Exchange("How do I sharpen a chisel?", "Start on the coarse stone.\n\n1. Flatten the back.")
+WANTED = Exchange(
+    "How do I sharpen a chisel?", "Start on the coarse stone.\n\n1. Flatten the back."
+)
 
 FORMS = {
     "asked form": "### Instruction: {i}\n### Response: {r}",
@@ -35,13 +37,16 @@ def test_reads_the_forms_that_models_write(form):
     assert parse(form.format(i=WANTED.instruction, r=WANTED.response)) == WANTED
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("### Response: only an answer", Exchange("", "only an answer")),
-    ("### Instruction: only a question", Exchange("only a question", "")),
-    ("no headings at all", Exchange("", "")),
-    ("", Exchange("", "")),
-    ("### Instruction: a\n### Response: b\nResponse: c", Exchange("a", "b\nResponse: c")),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("### Response: only an answer", Exchange("", "only an answer")),
+        ("### Instruction: only a question", Exchange("only a question", "")),
+        ("no headings at all", Exchange("", "")),
+        ("", Exchange("", "")),
+        ("### Instruction: a\n### Response: b\nResponse: c", Exchange("a", "b\nResponse: c")),
+    ],
+)
 def test_missing_and_repeated_parts(text, expected):
     assert parse(text) == expected
 
@@ -80,8 +85,16 @@ def answers(*texts):
 
 
 def test_five_turns_take_the_last_rewrite_whole_and_the_refined_instruction():
-    found = read(5, answers("### Instruction: draft\n### Response: draft", "draft again", "weak",
-                            "### Instruction: refined\n### Response: cut of", "cut off no more"))
+    found = read(
+        5,
+        answers(
+            "### Instruction: draft\n### Response: draft",
+            "draft again",
+            "weak",
+            "### Instruction: refined\n### Response: cut of",
+            "cut off no more",
+        ),
+    )
     assert found == Exchange("refined", "cut off no more")
 
 
@@ -89,7 +102,9 @@ def test_five_turns_accept_headings_in_the_last_rewrite():
     last = "### Instruction: as rewritten\n### Response: the response"
     found = read(5, answers("d", "d", "c", "### Instruction: refined\n### Response: r", last))
     assert found == Exchange("refined", "the response")
-    assert read(5, answers("d", "d", "c", "no form", last)) == Exchange("as rewritten", "the response")
+    assert read(5, answers("d", "d", "c", "no form", last)) == Exchange(
+        "as rewritten", "the response"
+    )
 
 
 def test_five_turns_fall_back_to_the_refinement():
@@ -112,7 +127,9 @@ def test_every_path_has_its_prompts_and_their_variables():
 
 def test_the_opening_keeps_its_constant_part_first():
     """Prefix caches hit on everything before the skills."""
-    one, two = (load("skillmix", "opening").fill(skills=s, query_type="Q", definition="D") for s in "ab")
+    one, two = (
+        load("skillmix", "opening").fill(skills=s, query_type="Q", definition="D") for s in "ab"
+    )
     common = next(i for i, (x, y) in enumerate(zip(one, two, strict=False)) if x != y)
     assert common / len(one) > 0.95
 

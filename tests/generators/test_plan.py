@@ -57,7 +57,9 @@ def test_a_position_does_not_depend_on_the_order_of_asking():
 
 
 def test_seeds_give_different_plans():
-    one, two = (list(PairPlan(SKILLS, TYPES, 50, 2, seed)) for seed in ([42, "train"], [42, "heldout"]))
+    one, two = (
+        list(PairPlan(SKILLS, TYPES, 50, 2, seed)) for seed in ([42, "train"], [42, "heldout"])
+    )
     assert one != two
 
 

@@ -24,12 +24,24 @@ def teacher(request):
         return json.dumps({"topics": [f"{word} craft" for word in WORDS[:4]]})
     if "Name " in last and "skills" in first:
         topic = re.search(r"skills for the topic: (\w+)", first)[1]
-        so_far = 0 if len(request.messages) == 1 else len(json.loads(request.messages[1]["content"])["skills"])
-        found = [f"{topic}_{WORDS[i % 15]}{WORDS[i // 15]}" for i in range(so_far, min(so_far + 30, 60))]
+        so_far = (
+            0
+            if len(request.messages) == 1
+            else len(json.loads(request.messages[1]["content"])["skills"])
+        )
+        found = [
+            f"{topic}_{WORDS[i % 15]}{WORDS[i // 15]}" for i in range(so_far, min(so_far + 30, 60))
+        ]
         return json.dumps({"skills": found})
     if "kinds of request" in first:
-        return json.dumps({"query_types": [{"name": f"Type {w}", "definition": f"About {w}.", "examples": []}
-                                           for w in WORDS]})
+        return json.dumps(
+            {
+                "query_types": [
+                    {"name": f"Type {w}", "definition": f"About {w}.", "examples": []}
+                    for w in WORDS
+                ]
+            }
+        )
     if last.startswith("You are helping"):
         return f"### Instruction: Draft about {request.seed}?\n### Response: {LONG}"
     if "strengths" in last:
@@ -73,9 +85,15 @@ def test_five_turn_rows_carry_their_whole_history(tmp_path):
     pair = lines(tmp_path, "4_pairs")[3]
     assert re.fullmatch(r"How is number \d+ made\?", rows[3]["prompt"][0]["content"])
     assert rows[3]["completion"][0]["content"].endswith("Rewritten.")
-    assert (facts["position"], facts["skills"], facts["query_type"]) == (3, pair["skills"], pair["query_type"])
+    assert (facts["position"], facts["skills"], facts["query_type"]) == (
+        3,
+        pair["skills"],
+        pair["query_type"],
+    )
     assert len(facts["answers"]) == 5 and facts["attempt"] == 1
-    assert set(facts["prompts"]) == {f"skillmix/{n}" for n in ("opening", "rewrite", "critique", "refine")}
+    assert set(facts["prompts"]) == {
+        f"skillmix/{n}" for n in ("opening", "rewrite", "critique", "refine")
+    }
     assert all(topics for topics in facts["topics"])
 
 
@@ -97,18 +115,25 @@ def test_skills_are_asked_for_until_they_dry_up(tmp_path):
 def test_skill_rounds_bound_a_model_that_never_stops(tmp_path):
     def endless(request):
         if "skills for the topic" in request.messages[0]["content"]:
-            return json.dumps({"skills": [f"skill_{request.seed}_{i}_{WORDS[i]}" for i in range(15)]})
+            return json.dumps(
+                {"skills": [f"skill_{request.seed}_{i}_{WORDS[i]}" for i in range(15)]}
+            )
         return teacher(request)
 
     make(tmp_path, endless, skill_rounds=6)
-    assert json.loads((tmp_path / "blocks/2_skill_names/000000/done.json").read_text())["requests"] == 24
+    assert (
+        json.loads((tmp_path / "blocks/2_skill_names/000000/done.json").read_text())["requests"]
+        == 24
+    )
 
 
 def test_the_same_skill_from_two_topics_is_one_with_both(tmp_path):
     def overlapping(request):
         if "skills for the topic" in request.messages[0]["content"]:
-            return '["Data Cleaning", "marketing_and_promotion", "marketing and promotions", "' \
-                   f'{request.messages[0]["content"][-9:-6]} tuning"]'
+            return (
+                '["Data Cleaning", "marketing_and_promotion", "marketing and promotions", "'
+                f'{request.messages[0]["content"][-9:-6]} tuning"]'
+            )
         return teacher(request)
 
     make(tmp_path, overlapping)
@@ -136,8 +161,10 @@ def test_a_bad_answer_is_asked_again_with_the_reason_then_rejected(tmp_path):
 
 def test_a_second_try_that_succeeds_is_a_row(tmp_path):
     def slow_learner(request):
-        if request.messages[0]["content"].startswith("You are helping") and "refused" not in \
-                request.messages[0]["content"]:
+        if (
+            request.messages[0]["content"].startswith("You are helping")
+            and "refused" not in request.messages[0]["content"]
+        ):
             return "I would rather not."
         return teacher(request)
 
@@ -178,22 +205,36 @@ def test_heldout_rows_are_another_draw(tmp_path):
 
 def test_own_files_take_the_place_of_asking(tmp_path):
     (tmp_path / "skills.txt").write_text("Wood Carving\ntea_tasting\n\n# note\nwood carving\n")
-    (tmp_path / "types.jsonl").write_text('{"name": "Plan", "definition": "Wants steps.", "examples": []}\n')
-    rows, calls = make(tmp_path / "run", skills=tmp_path / "skills.txt", query_types=tmp_path / "types.jsonl",
-                       turns=1)
+    (tmp_path / "types.jsonl").write_text(
+        '{"name": "Plan", "definition": "Wants steps.", "examples": []}\n'
+    )
+    rows, calls = make(
+        tmp_path / "run",
+        skills=tmp_path / "skills.txt",
+        query_types=tmp_path / "types.jsonl",
+        turns=1,
+    )
     assert len(calls) == len(rows) == 10
-    assert {s for r in rows for s in json.loads(r["provenance"])["skills"]} == {"wood_carving", "tea_tasting"}
+    assert {s for r in rows for s in json.loads(r["provenance"])["skills"]} == {
+        "wood_carving",
+        "tea_tasting",
+    }
 
 
 def test_own_topics_are_used_as_they_are(tmp_path):
     (tmp_path / "topics.txt").write_text("amber work\nbasil\n")
     make(tmp_path / "run", topics=tmp_path / "topics.txt", turns=1)
-    assert {t for s in lines(tmp_path / "run", "2_skills") for t in s["topics"]} == {"amber work", "basil"}
+    assert {t for s in lines(tmp_path / "run", "2_skills") for t in s["topics"]} == {
+        "amber work",
+        "basil",
+    }
 
 
 def test_skills_out_of_an_existing_data_set(tmp_path):
     data = tmp_path / "seed.jsonl"
-    data.write_text("".join(json.dumps({"instruction": f"Do {w}", "output": f"Done {w}"}) + "\n" for w in WORDS))
+    data.write_text(
+        "".join(json.dumps({"instruction": f"Do {w}", "output": f"Done {w}"}) + "\n" for w in WORDS)
+    )
 
     def labeller(request):
         text = request.messages[-1]["content"]
@@ -240,9 +281,13 @@ def test_k_above_the_skill_list_is_one_clear_line(tmp_path):
 def test_own_prompts_are_used_and_known_by_their_hash(tmp_path):
     prompts = tmp_path / "prompts"
     prompts.mkdir()
-    (prompts / "opening.md").write_text("You are helping me. {{skills}} / {{query_type}} / {{definition}}")
+    (prompts / "opening.md").write_text(
+        "You are helping me. {{skills}} / {{query_type}} / {{definition}}"
+    )
     rows, calls = make(tmp_path / "run", prompts=prompts, turns=1)
-    assert any(re.match(r"You are helping me\. \w+, \w+ / Type", c.messages[0]["content"]) for c in calls)
+    assert any(
+        re.match(r"You are helping me\. \w+, \w+ / Type", c.messages[0]["content"]) for c in calls
+    )
     plain, _ = make(tmp_path / "plain", turns=1)
     hashes = [json.loads(r[0]["provenance"])["prompts"]["skillmix/opening"] for r in (rows, plain)]
     assert hashes[0] != hashes[1]

@@ -137,6 +137,9 @@ def test_in_flight_counts_back_to_zero():
     gate = Gate(32)
     for outcome in ("answered", "refused", "failed"):
         ticket = gate.sent(1.0)
-        {"answered": lambda t: gate.answered(t, 1.1), "refused": lambda t: gate.refused(t, 1.1, None),
-         "failed": gate.failed}[outcome](ticket)
+        {
+            "answered": lambda t: gate.answered(t, 1.1),
+            "refused": lambda t: gate.refused(t, 1.1, None),
+            "failed": gate.failed,
+        }[outcome](ticket)
     assert gate.in_flight == 0

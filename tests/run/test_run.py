@@ -29,8 +29,10 @@ async def two_turns(item, tools):
 def go(folder, reply, plan, function=two_turns, block=8, concurrency=4, **options):
     """Run one stage; returns (counts, requests sent)."""
     llm = reply if hasattr(reply, "answer") else ScriptedLLM(reply, concurrency=concurrency)
-    config = RunConfig(block=block, **{k: options.pop(k) for k in ("max_tokens", "max_cost", "seed")
-                                       if k in options})
+    config = RunConfig(
+        block=block,
+        **{k: options.pop(k) for k in ("max_tokens", "max_cost", "seed") if k in options},
+    )
 
     async def main():
         async with Run.open(folder, config, llm, **options) as run:
@@ -144,8 +146,13 @@ def test_a_refused_request_rejects_its_row_with_the_servers_words(tmp_path):
     counts, _ = go(tmp_path, picky, list(range(6)))
     rejected = json.loads((tmp_path / "rejected" / "1_answers.jsonl").read_text())
     assert (counts.kept, dict(counts.rejected)) == (5, {"server_refused": 1})
-    assert rejected == {"position": 3, "reason": "server_refused",
-                        "detail": "HTTP 400: content policy", "text": "", "item": 3}
+    assert rejected == {
+        "position": 3,
+        "reason": "server_refused",
+        "detail": "HTTP 400: content policy",
+        "text": "",
+        "item": 3,
+    }
     # Refused is an answer too: it is not asked again.
     (tmp_path / "blocks" / "1_answers" / "000000" / "done.json").unlink()
     assert go(tmp_path, echo, list(range(6)))[1] == 0
