@@ -239,7 +239,7 @@ def _root(
     os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
-UsageError = typer.BadParameter.__bases__[0]
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """Of the click that this typer carries."""
 
 

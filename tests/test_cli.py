@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what it prints, how it ends, and what it says to a mistake."""
+"""The command line as a user meets it: what it prints, how it ends, what it says to a mistake."""
 
 import json
 import os
@@ -109,7 +109,7 @@ def one_line(result, *words):
         assert re.search(word, lines[-1]), lines[-1]
 
 
-# ---- the good ways ----------------------------------------------------------------------------------
+# ---- the good ways -------------------------------------------------------------------------------
 
 
 def test_a_whole_run_from_the_command_line(scripted, tmp_path):
@@ -195,7 +195,7 @@ def test_dry_run_asks_nothing_and_names_a_price(tmp_path):
         cwd=tmp_path,
     )
     numbers = json.loads(result.stdout)
-    # 4,000 rows of five turns; the notes reckon $866 from 15.3k + 2.1k tokens a row at $10 and $30 a million.
+    # 4,000 rows of five turns; the notes reckon $866 from 15.3k + 2.1k tokens a row at $10, $30.
     assert numbers["stages"][1]["requests"] == 20_000
     assert 500 < numbers["cost"] < 1000
     assert list(tmp_path.iterdir()) == []
@@ -249,7 +249,7 @@ def test_version_and_help():
     assert "skillmix" in datagen("--help").stdout
 
 
-# ---- bad input: one line, exit code 2 ---------------------------------------------------------------
+# ---- bad input: one line, exit code 2 ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [0, -3])
@@ -421,7 +421,7 @@ def test_a_price_that_is_not_known_cannot_be_limited(tmp_path):
     )
 
 
-# ---- partial, interrupted, killed, full -------------------------------------------------------------
+# ---- partial, interrupted, killed, full ----------------------------------------------------------
 
 
 def test_poisoned_prompts_are_set_aside_and_the_exit_code_says_partial(tmp_path, skills, types):

@@ -132,6 +132,14 @@ def test_a_long_rejected_answer_is_cut_and_says_so(tmp_path):
     assert "y" * 4001 not in page
 
 
+def test_what_a_filter_dropped_is_no_rejected_answer(tmp_path):
+    run = make_run(tmp_path / "run", rejected=[rejection(0, "echo", "", "")])
+    write_lines(run / "rejected" / "6_dedup.jsonl", [rejection(1, "dedup_exact", "same", "x")] * 7)
+    page = text_of(run)
+    assert "Rejected 1 2.1 % of all positions" in page  # 1 of 1 + 4 + 1 + 41
+    assert "6_dedup: 7 rejections" in page
+
+
 def test_faults_and_filters_are_counted(tmp_path):
     page = text_of(make_run(tmp_path / "run", faults={"http_429": 37, "odd_one": 2}))
     assert "39 faults survived" in page

@@ -23,7 +23,7 @@ TURNS: dict[int, tuple[str, ...]] = {
 
 _BEFORE = r"^[ \t]*(?:#{1,6}[ \t]*)?(?P<bold>\*\*|__)?[ \t]*"
 _VERSION = r"(?:(?:refined|improved|revised|final|new)[ \t]+)?"
-# A bold heading ends its bold before or after the colon; what is bold after that belongs to the text.
+# A bold heading ends its bold before or after the colon; bold after that belongs to the text.
 _AFTER = r"[ \t]*(?(bold)(?:(?P=bold)[ \t]*:|:[ \t]*(?P=bold)|:)|:)"
 _INSTRUCTION = re.compile(f"{_BEFORE}{_VERSION}(?:instruction|query|request){_AFTER}", re.I | re.M)
 _RESPONSE = re.compile(f"{_BEFORE}{_VERSION}(?:response|answer){_AFTER}", re.I | re.M)

@@ -61,9 +61,13 @@ def _about(facts: Facts) -> str:
 
 
 def _row_tiles(facts: Facts) -> list[Tile]:
-    refused = sum(r.count for reasons in facts.rejected.values() for r in reasons)
-    planned = sum(stage.planned for stage in facts.metrics.stages)
-    held = f"and {facts.heldout:,} held out" if facts.heldout else "to train on"
+    stages = facts.metrics.stages
+    # What a filter dropped stands in rejected/ too; it is counted with the filters.
+    names = {stage.name for stage in stages} or set(facts.rejected)
+    refused = sum(r.count for s, reasons in facts.rejected.items() if s in names for r in reasons)
+    planned = sum(stage.planned for stage in stages)
+    held = "to train on" if facts.whole else "written so far"
+    held = f"and {facts.heldout:,} held out" if facts.heldout else held
     share = f"{percent(refused, planned)} of all positions" if planned else ""
     return [("Rows", count(facts.rows.rows), held), ("Rejected", count(refused), share)]
 

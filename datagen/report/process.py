@@ -102,7 +102,8 @@ def rejections(facts: Facts) -> Html:
         return Html("")
     lead = (
         "A bad answer is asked for again with the reason. These were still bad at the last try, "
-        "or the server refused them for good; all of them stand in rejected/ with the raw answer."
+        "or were refused by the server or dropped by a filter. All stand in rejected/ with the "
+        "raw answer."
     )
     return join(tag("p", lead), *parts)
 

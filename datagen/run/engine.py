@@ -42,7 +42,7 @@ class Stage:
         self.finished = Counts()
         self.open: dict[int, Block] = {}
         self.settled = 0
-        """Positions brought to their outcome by this process; the progress rate is made of these."""
+        """Positions brought to their outcome by this process: the progress rate."""
         self.started, self.ended = time.monotonic(), 0.0
         self._room = asyncio.Event()
 

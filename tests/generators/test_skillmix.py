@@ -13,12 +13,13 @@ from datagen.llm import Answer
 from datagen.llm.scripted import ScriptedLLM
 from datagen.run import Run, RunConfig
 
-WORDS = "amber basil cedar delta ember fjord grove heron islet jetty kayak larch maple north otter".split()
+WORDS = ["amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "heron", "islet", "jetty"]
+WORDS += ["kayak", "larch", "maple", "north", "otter"]
 LONG = " ".join(f"Step {i} heats the {WORDS[i % 15]} for {i} minutes." for i in range(1, 12))
 
 
 def teacher(request):
-    """Plays every part well: topics, skills (60 a topic, 30 a call), query types, the conversation."""
+    """Plays every part well; each topic has 60 skills, 30 a call."""
     first, last = request.messages[0]["content"], request.messages[-1]["content"]
     if "broad topics" in first:
         return json.dumps({"topics": [f"{word} craft" for word in WORDS[:4]]})
@@ -258,10 +259,10 @@ def test_skills_out_of_an_existing_data_set(tmp_path):
 def test_a_model_that_names_nothing_is_one_clear_line(tmp_path):
     def silent(request):
         if "skills for the topic" in request.messages[0]["content"]:
-            return "I am sorry, but I cannot help with that request at this time, please ask me something else."
+            return "I am sorry, but I cannot help with that request: please ask me something else."
         return teacher(request)
 
-    with pytest.raises(RunError, match="named no usable skill.*--skills FILE"):
+    with pytest.raises(RunError, match=r"named no usable skill.*--skills FILE"):
         make(tmp_path, silent)
 
 
@@ -269,7 +270,7 @@ def test_a_refused_first_request_tells_the_servers_words(tmp_path):
     def refuses(request):
         raise Refused("HTTP 400: no such luck")
 
-    with pytest.raises(RunError, match="named no (topic|query type).*HTTP 400: no such luck"):
+    with pytest.raises(RunError, match=r"named no (topic|query type).*HTTP 400: no such luck"):
         make(tmp_path, refuses)
 
 

@@ -8,7 +8,7 @@ from datagen.llm.gate import START, Gate
 
 
 class Server:
-    """Serves for ``latency`` seconds; refuses above ``in_flight``, above ``rate`` a second, or at random."""
+    """Takes ``latency`` seconds; refuses above ``in_flight``, above ``rate`` a second, every nth."""
 
     def __init__(self, latency=0.05, in_flight=None, rate=None, burst=None, every=None):
         self.latency, self.most, self.rate, self.every = latency, in_flight, rate, every
@@ -33,7 +33,7 @@ class Server:
 
 
 def play(gate, server, requests, retry_after=None):
-    """Send ``requests`` through the gate as fast as it lets; returns (seconds, refusals, in flight seen)."""
+    """Send ``requests`` as fast as the gate lets; returns (seconds, refusals, in flight seen)."""
     now, events, waiting, done, refused, seen = 0.0, [], requests, 0, 0, []
     while done < requests:
         opens = gate.opens_at(now)

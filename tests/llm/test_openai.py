@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
+from mock_server import running
 
 from datagen.errors import BackendError, ConfigError, Drained, Refused
 from datagen.llm import ModelConfig, Request
 from datagen.llm.openai import OpenAILLM
-from mock_server import running
 
 FAULTS = (
     "http_429",
@@ -94,7 +94,7 @@ def test_a_server_that_refuses_everything_is_a_configuration_error():
 
 
 def test_a_request_alone_in_its_trouble_is_given_up_while_others_are_answered():
-    """One poisoned prompt always answers 500; the rest must not wait for it, nor the run die of it."""
+    """One prompt always answers 500: the rest must not wait for it, nor the run die of it."""
     import threading
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 

@@ -53,7 +53,7 @@ def test_prompt_mode_never_sends_a_schema():
     [
         ("Unsupported parameter: 'seed'", "seed"),
         (
-            "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1)",
+            "Unsupported value: 'temperature' does not support 0.7. Only the default (1) value",
             "temperature",
         ),
         ("This model does not support response_format json_schema", "response_format"),

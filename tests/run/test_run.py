@@ -194,7 +194,7 @@ def test_another_configuration_says_what_differs_and_offers_a_folder(tmp_path):
 
 def test_an_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot write the run folder .*give another --out"):
+    with pytest.raises(RunError, match=r"cannot write the run folder .*give another --out"):
         go(tmp_path / "file" / "r", echo, [1])
 
 
