@@ -74,9 +74,13 @@ def job(values: Mapping[str, Mapping[str, Any]], where: Mapping[str, str] | str)
     def named(name: str) -> str:
         return where if isinstance(where, str) else where[name]
 
+    model = section(ModelConfig, values.get("model", {}), named("model"))
+    asked = dict(values.get("skillmix", {}))
+    if model.resolved_engine() == "local" and model.model is None:
+        asked = _for_the_embedded_model(asked)
     result = Job(
-        section(SkillmixConfig, values.get("skillmix", {}), named("skillmix")),
-        section(ModelConfig, values.get("model", {}), named("model")),
+        section(SkillmixConfig, asked, named("skillmix")),
+        model,
         section(RunConfig, values.get("run", {}), named("run")),
         section(FilterConfig, values.get("filters", {}), named("filters")),
     )
@@ -98,6 +102,17 @@ def job_from_toml(path: Path, assignments: list[str]) -> Job:
     settings = {name: dict(values.get(name, {})) for name in SECTIONS}
     assign(settings, assignments)
     return job(settings, {name: f"{path} [{name}]" for name in SECTIONS})
+
+
+def _for_the_embedded_model(asked: dict[str, Any]) -> dict[str, Any]:
+    """The smaller defaults of the demo model, under what the user asked for."""
+    smaller = {name: value for name, value in skillmix.EMBEDDED.items() if name not in asked}
+    shown = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in smaller.items())
+    _warn(
+        "the embedded demo model answers; it shows how the pipeline works, its rows are not worth "
+        f"training on (--base-url names a real one). For its sake: {shown}"
+    )
+    return {**smaller, **asked}
 
 
 def _warn(line: str) -> None:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 DRY_SHARE = 0.05
 """Share of new names below which a call counts as dry."""
-NAME_TOKENS = 2048
-"""Most tokens of an answer that lists names."""
 SKILLS_SCHEMA = {
     "type": "object",
     "additionalProperties": False,
@@ -155,7 +153,10 @@ async def _until_dry(
     dry, text = 0, ""
     for _ in range(config.skill_rounds):
         answer = await tools.ask(
-            messages, temperature=config.temperature, max_tokens=NAME_TOKENS, schema=schema
+            messages,
+            temperature=config.temperature,
+            max_tokens=config.max_name_tokens,
+            schema=schema,
         )
         text, before = answer.text, len(keys)
         new = [name for name in map(names.normalise, names.parse_names(text)) if name]
@@ -216,7 +217,7 @@ async def _types_of(
         answer = await tools.ask(
             [{"role": "user", "content": ask}],
             temperature=config.temperature,
-            max_tokens=2 * NAME_TOKENS,
+            max_tokens=2 * config.max_name_tokens,
             schema=TYPES_SCHEMA,
         )
         for each in names.parse_query_types(answer.text):

@@ -78,6 +78,8 @@ class SkillmixConfig(BaseModel):
     """Rows of a held-out set, made with another seed."""
     temperature: float = Field(1.0, ge=0)
     """Sampling temperature of every call."""
+    max_name_tokens: int = Field(2048, ge=16)
+    """Most tokens of an answer that lists topics or skills; query types may take twice as many."""
     max_answer_tokens: int = Field(4096, ge=16)
     """Most tokens of one answer of the conversation."""
     tries: int = Field(4, ge=1)
@@ -149,6 +151,21 @@ def check_inputs(config: SkillmixConfig, warn: Callable[[str], None] | None = No
         raise ConfigError(f"--min-words {config.min_words} is above --max-words {config.max_words}")
     for name in PROMPTS:
         load("skillmix", name, config.prompts)
+
+
+EMBEDDED = {
+    "n": 8,
+    "turns": 1,
+    "topic_count": 4,
+    "skills_per_topic": 8,
+    "skill_rounds": 1,
+    "query_type_count": 4,
+    "temperature": 0.7,
+    "max_name_tokens": 300,
+    "max_answer_tokens": 400,
+    "loop_share": 0.3,
+}
+"""Defaults where the embedded demo model answers: it is small, slow and falls into loops."""
 
 
 async def generate(run: Run, config: SkillmixConfig) -> None:

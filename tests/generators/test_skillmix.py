@@ -259,7 +259,7 @@ def test_skills_out_of_an_existing_data_set(tmp_path):
 def test_a_model_that_names_nothing_is_one_clear_line(tmp_path):
     def silent(request):
         if "skills for the topic" in request.messages[0]["content"]:
-            return "I am sorry, but I cannot help with that request: please ask me something else."
+            return "I am sorry but I cannot help with any request of this kind today."
         return teacher(request)
 
     with pytest.raises(RunError, match=r"named no usable skill.*--skills FILE"):
