@@ -4,13 +4,15 @@ their hash."""
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from datagen.errors import ConfigError
-from datagen.rows import content_hash
+from datagen.rows import Message, content_hash
 from datagen.shipped import shipped
 
+_TURN = re.compile(r"^@(user|assistant)\n", re.M)
 _VARIABLE = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -37,6 +39,18 @@ class Template:
                 + ", ".join(f"{{{{{name}}}}}" for name in sorted(values))
             )
         return _VARIABLE.sub(lambda match: values[match[1]], self.text)
+
+    def messages(self, **values: str) -> list[Message]:
+        """The text as a conversation: one user turn, unless lines ``@user`` and ``@assistant`` part it.
+
+        Examples given as turns of their own are what small models follow best.
+        """
+        parts = _TURN.split("@user\n" + self.text)[1:]
+        roles: list[Literal["user", "assistant"]] = [
+            "user" if role == "user" else "assistant" for role in parts[::2]
+        ]
+        texts = [replace(self, text=part.strip()).fill(**values) for part in parts[1::2]]
+        return [{"role": r, "content": t} for r, t in zip(roles, texts, strict=True)]
 
 
 def load(generator: str, name: str, folder: Path | None = None) -> Template:

@@ -110,7 +110,7 @@ async def _list_topics(
     ask = load("skillmix", "topics", config.prompts)
     more = load("skillmix", "more_topics", config.prompts).fill(count=str(count))
     found, said = await _until_dry(
-        tools, config, ask.fill(count=str(count)), more, TOPICS_SCHEMA, count
+        tools, config, ask.messages(count=str(count)), more, TOPICS_SCHEMA, count
     )
     if not found:
         return Rejected(
@@ -123,7 +123,7 @@ async def _skills_of(
     topic: str, tools: Tools, config: SkillmixConfig
 ) -> list[dict[str, str]] | Rejected:
     count = str(config.skills_per_topic)
-    ask = load("skillmix", "skills", config.prompts).fill(count=count, topic=topic)
+    ask = load("skillmix", "skills", config.prompts).messages(count=count, topic=topic)
     more = load("skillmix", "more_skills", config.prompts).fill(count=count)
     found, said = await _until_dry(tools, config, ask, more, SKILLS_SCHEMA, None)
     if not found:
@@ -136,7 +136,7 @@ async def _skills_of(
 async def _until_dry(
     tools: Tools,
     config: SkillmixConfig,
-    ask: str,
+    ask: list[Message],
     more: str,
     schema: dict[str, Any],
     enough: int | None,
@@ -149,9 +149,9 @@ async def _until_dry(
     """
     found: dict[str, None] = {}
     keys: set[str] = set()
-    messages: list[Message] = [{"role": "user", "content": ask}]
+    messages = ask
     dry, text = 0, ""
-    for _ in range(config.skill_rounds):
+    for number in range(1, max(config.skill_rounds, config.tries) + 1):
         answer = await tools.ask(
             messages,
             temperature=config.temperature,
@@ -163,14 +163,12 @@ async def _until_dry(
         found.update(dict.fromkeys(new))
         keys.update(map(names.key, new))
         dry = dry + 1 if len(keys) - before < DRY_SHARE * max(1, before) else 0
-        if dry >= config.dry_rounds or (enough is not None and len(keys) >= enough):
+        if len(keys) >= enough if enough else found and number >= config.skill_rounds:
+            break
+        if dry >= config.dry_rounds:
             break
         if found:
-            messages = [
-                messages[0],
-                _so_far(schema, list(found)),
-                {"role": "user", "content": more},
-            ]
+            messages = [*ask, _so_far(schema, list(found)), {"role": "user", "content": more}]
     return list(found), text
 
 
@@ -211,11 +209,11 @@ async def list_query_types(run: Run, config: SkillmixConfig) -> None:
 async def _types_of(
     count: int, tools: Tools, config: SkillmixConfig
 ) -> list[dict[str, Any]] | Rejected:
-    ask = load("skillmix", "query_types", config.prompts).fill(count=str(count))
+    ask = load("skillmix", "query_types", config.prompts).messages(count=str(count))
     found: dict[str, dict[str, Any]] = {}
     for _ in range(config.tries):
         answer = await tools.ask(
-            [{"role": "user", "content": ask}],
+            ask,
             temperature=config.temperature,
             max_tokens=2 * config.max_name_tokens,
             schema=TYPES_SCHEMA,

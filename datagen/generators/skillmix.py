@@ -32,6 +32,7 @@ from datagen.generators.seeds import from_dataset
 from datagen.llm import Answer
 from datagen.rows import Message, Rejected, Row, make_row
 from datagen.run import Run, Tools
+from datagen.shipped import shipped
 from datagen.templates import Template, load
 
 PAPER = "arXiv:2408.14774v4"
@@ -164,6 +165,7 @@ EMBEDDED = {
     "max_name_tokens": 300,
     "max_answer_tokens": 400,
     "loop_share": 0.3,
+    "prompts": shipped("prompts") / "skillmix" / "small",
 }
 """Defaults where the embedded demo model answers: it is small, slow and falls into loops."""
 
@@ -234,13 +236,12 @@ async def _row(
 ) -> list[Row] | Rejected:
     """One row: the conversation, again with the reason where the result was refused."""
     limits, reason, detail, said = config.limits(), "", "", ""
-    opening = prompts["opening"].fill(
+    opening = prompts["opening"].messages(
         skills=", ".join(item["skills"]), query_type=item["query_type"], definition=definition
     )
     for attempt in range(1, config.tries + 1):
         tools.answers.clear()
-        note = f"\n\nAn earlier attempt was refused: {detail}. Avoid that." if detail else ""
-        answers = await _converse(opening + note, tools, config, prompts)
+        answers = await _converse(_again(opening, detail), tools, config, prompts)
         found, said = read(config.turns, answers), answers[-1].text
         verdict = quality.check(
             found.instruction, found.response, item["skills"], limits, answers[-1].finish_reason
@@ -262,11 +263,18 @@ async def _row(
     )
 
 
+def _again(opening: list[Message], detail: str) -> list[Message]:
+    """The opening with the reason for which an earlier attempt was refused, at its very end."""
+    if not detail:
+        return opening
+    note = f"\n\nAn earlier attempt was refused: {detail}. Avoid that."
+    return [*opening[:-1], {"role": "user", "content": opening[-1]["content"] + note}]
+
+
 async def _converse(
-    opening: str, tools: Tools, config: SkillmixConfig, prompts: dict[str, Template]
+    messages: list[Message], tools: Tools, config: SkillmixConfig, prompts: dict[str, Template]
 ) -> list[Answer]:
     """All answers of the conversation; a draft that cannot be read ends it."""
-    messages: list[Message] = [{"role": "user", "content": opening}]
     answers: list[Answer] = []
     for name in TURNS[config.turns]:
         if len(answers) == 1 and not parse(answers[0].text).instruction:

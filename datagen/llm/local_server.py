@@ -25,6 +25,13 @@ def serve(settings: dict[str, Any]) -> Any:
     params.n_ctx = settings["slots"] * settings["context"]
     params.api_keys = [settings["key"]]
     params.verbosity = 1  # errors only, on stderr
+    # A model this small says the same again and again. Mild on single tokens, or headings and names would
+    # suffer; strong on runs of over 3 (the DRY sampler).
+    params.sampling.penalty_repeat = 1.0 + settings["penalty"] / 20
+    params.sampling.penalty_last_n = 128
+    params.sampling.dry_multiplier = settings["penalty"]
+    params.sampling.dry_allowed_length = 4
+    params.sampling.dry_penalty_last_n = 512
     params.ui = False
     params.endpoint_slots = False
     params.fit_params = False
