@@ -79,7 +79,12 @@ def skillmix(
 
 @app.command(name="run")
 def run_pipeline(
-    pipeline: Annotated[Path, typer.Argument(help="A TOML file such as pipelines/skillmix.toml.")],
+    pipeline: Annotated[
+        Path,
+        typer.Argument(
+            help="A TOML file such as pipelines/skillmix.toml, or the name of a shipped one."
+        ),
+    ],
     set_: Settings = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,

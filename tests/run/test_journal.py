@@ -73,6 +73,14 @@ def test_zeros_after_a_power_cut_are_not_entries(tmp_path):
     assert os.path.getsize(tmp_path / "j") == len(whole)
 
 
+def test_syncing_a_journal_that_was_closed_meanwhile_is_harmless(tmp_path):
+    journal = Journal(tmp_path / "j")
+    journal.put(KEYS[0], {"text": "kept"})
+    journal.close()
+    journal.sync()
+    assert Journal(tmp_path / "j").get(KEYS[0]) == {"text": "kept"}
+
+
 def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
     journal = Journal(tmp_path / "j")
     journal.put(KEYS[0], {"text": "kept"})

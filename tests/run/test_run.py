@@ -305,7 +305,7 @@ def test_in_flight_stays_at_the_limit_until_the_last_requests(tmp_path):
                 await asyncio.sleep(0)
             self.traffic.in_flight += 1
             seen.append(self.traffic.in_flight)
-            latency = random.Random(request.key()).lognormvariate(0, 1) / 500
+            latency = random.Random(request.key()).lognormvariate(0, 1) / 150
             await asyncio.sleep(latency)
             self.traffic.in_flight -= 1
             return await super().answer(request)
