@@ -45,6 +45,7 @@ class Stage:
         """Positions brought to their outcome by this process: the progress rate."""
         self.started, self.ended = time.monotonic(), 0.0
         self._room = asyncio.Event()
+        self._finishing: list[asyncio.Task[None]] = []
 
     @property
     def folder(self) -> Path:
@@ -71,10 +72,11 @@ class Stage:
         workers = [asyncio.create_task(self._work(places)) for _ in range(self.run.width)]
         try:
             await asyncio.gather(*workers)
+            await asyncio.gather(*self._finishing)
         finally:
             for worker in workers:
                 worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(*workers, *self._finishing, return_exceptions=True)
             for block in self.open.values():
                 block.close()
             self.ended = time.monotonic()
@@ -142,7 +144,8 @@ class Stage:
                 return
             self.settled += 1
             if block.settle(position, outcome, item):
-                await self._finish(block)
+                # Beside the work: a slow disk must not hold up the requests.
+                self._finishing.append(asyncio.create_task(self._finish(block)))
 
     async def _finish(self, block: Block) -> None:
         try:
