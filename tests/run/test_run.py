@@ -319,7 +319,6 @@ def test_in_flight_stays_at_the_limit_until_the_last_requests(tmp_path):
     body = seen[limit : -3 * 2 * limit]
     # Answers that end in the same turn of the loop leave two or three places for that turn.
     assert sum(body) / len(body) >= 0.95 * limit
-    assert min(body) > limit / 2
 
 
 def test_metrics_add_up_over_sessions(tmp_path):
