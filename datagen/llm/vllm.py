@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import itertools
 import os
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen.errors import BackendError, ConfigError, Drained, Refused
@@ -59,7 +61,10 @@ class VLLM:
         except Exception as error:
             # vLLM raises whatever its parts raise (OSError, ValueError, RuntimeError, ...).
             raise BackendError(f"vLLM cannot load {config.model}: {_one_line(error)}") from None
-        return cls(config.model, engine, config.concurrency, longest)
+        # Rows carry the model's name, never a path of this machine.
+        folder = Path(config.model)
+        name = folder.resolve().name if folder.is_dir() else config.model
+        return cls(name, engine, config.concurrency, longest)
 
     async def answer(self, request: Request) -> Answer:
         """See ``LLM.answer``."""
@@ -82,6 +87,9 @@ class VLLM:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
+            del engine
+            # It sits in reference cycles, and complains if it is freed after the interpreter's end.
+            gc.collect()
 
     async def _answer(self, request: Request) -> Answer:
         prompt = await self._prompt(request)
