@@ -41,7 +41,7 @@ class Template:
         return _VARIABLE.sub(lambda match: values[match[1]], self.text)
 
     def messages(self, **values: str) -> list[Message]:
-        """The text as a conversation: one user turn, unless ``@user``, ``@assistant`` lines part it.
+        """The text as a conversation: one user turn, unless ``@user`` and the like part it.
 
         Examples given as turns of their own are what small models follow best.
         """

@@ -163,7 +163,8 @@ EMBEDDED = {
     "query_type_count": 4,
     "temperature": 0.7,
     "max_name_tokens": 300,
-    "max_answer_tokens": 400,
+    "max_answer_tokens": 320,
+    "tries": 12,
     "loop_share": 0.3,
     "prompts": shipped("prompts") / "skillmix" / "small",
 }

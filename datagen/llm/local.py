@@ -1,7 +1,7 @@
 """The embedded default: a small instruct model on the CPU, no key, no GPU, no server to set up.
 
-llama.cpp (through xllamacpp) answers in a child process on a loopback port behind a key made for this run, and is
-asked through ``OpenAILLM``: the same code path as any other endpoint.
+llama.cpp (through xllamacpp) answers in a child process on a loopback port behind a key made for
+this run, and is asked through ``OpenAILLM``: the same code path as any other endpoint.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ async def start_local(config: ModelConfig) -> LocalLLM:
         "key": key,
         "penalty": 0.0 if config.model else PENALTY,
     }
-    log = tempfile.TemporaryFile()
+    log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the model)
     process = await asyncio.create_subprocess_exec(
-        # -P: this folder holds openai.py and vllm.py, which must not hide the packages of that name.
+        # -P: this folder holds openai.py and vllm.py, which must not hide those packages.
         sys.executable,
         "-P",
         str(Path(__file__).with_name("local_server.py")),
@@ -135,10 +135,10 @@ def _gguf(config: ModelConfig) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """The child's environment: no keys, and OpenMP threads that soon sleep while they wait for each other.
+    """The child's environment: no keys, and OpenMP threads that soon sleep while they wait.
 
-    By default they spin for milliseconds. Measured on 2 cores, 8 conversations, tokens/s: alone 82 by default, 157 so;
-    with one more busy process 16 by default, 44 so.
+    By default they spin for milliseconds. Measured on 2 cores, 8 conversations, tokens/s: alone 82
+    by default, 157 so; with one more busy process 16 by default, 44 so.
     """
     environment = environment_without_keys()
     if "OMP_WAIT_POLICY" not in environment:
@@ -147,7 +147,7 @@ def _environment() -> dict[str, str]:
 
 
 async def _address(process: Process, settings: dict[str, object]) -> str:
-    """The URL the server listens at once the model is loaded; empty when the process ended instead."""
+    """The server's URL, once the model is loaded; empty when the process ended instead."""
     assert process.stdin is not None and process.stdout is not None
     try:
         process.stdin.write(json.dumps(settings).encode() + b"\n")
@@ -164,7 +164,7 @@ async def _end(process: Process) -> None:
 
 
 def _last_words(process: Process, log: IO[bytes]) -> str:
-    """Why the process ended, in one line: llama.cpp's first error, else the last line it wrote, else the signal."""
+    """Why the process ended, in one line: its first error, else its last line, else the signal."""
     log.seek(0)
     lines = [
         line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()

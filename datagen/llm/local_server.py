@@ -1,8 +1,9 @@
 """A llama.cpp server in a process of its own; ``datagen.llm.local`` runs this file and talks to it.
 
-Not in the caller's process because llama.cpp takes over SIGINT and SIGTERM, holds the GIL while it loads, ends the
-process when an assertion fails, and can wait for ever for its own threads when it is stopped (seen with xllamacpp
-2026.10.11549, server.cpp ``~Server``). Here the process is simply ended: when its standard input closes, which also
+Not in the caller's process because llama.cpp takes over SIGINT and SIGTERM, holds the GIL while it
+loads, ends the process when an assertion fails, and can wait for ever for its own threads when it
+is stopped (seen with xllamacpp 2026.10.11549, server.cpp ``~Server``). Here the process is simply
+ended: when its standard input closes, which also
 happens when the caller is killed. Imports nothing of datagen, so that it starts in 0.1 s.
 """
 
@@ -25,8 +26,8 @@ def serve(settings: dict[str, Any]) -> Any:
     params.n_ctx = settings["slots"] * settings["context"]
     params.api_keys = [settings["key"]]
     params.verbosity = 1  # errors only, on stderr
-    # A model this small says the same again and again. Mild on single tokens, or headings and names would
-    # suffer; strong on runs of over 3 (the DRY sampler).
+    # A model this small says the same again and again. Mild on single tokens, or headings and names
+    # would suffer; strong on runs of over 4 (the DRY sampler).
     params.sampling.penalty_repeat = 1.0 + settings["penalty"] / 20
     params.sampling.penalty_last_n = 128
     params.sampling.dry_multiplier = settings["penalty"]

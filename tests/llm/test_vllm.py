@@ -1,4 +1,4 @@
-"""vLLM in process on a real model (the embedded one, exported); run with -m vllm where vllm is installed."""
+"""vLLM in process on a real model (the embedded one, exported); run with -m vllm."""
 
 import asyncio
 import json
