@@ -19,6 +19,7 @@ from datagen.config import FilterConfig, ModelConfig, RunConfig, assign
 from datagen.errors import ConfigError, DatagenError
 from datagen.generators.skillmix import SkillmixConfig
 from datagen.options import Tables, with_options
+from datagen.run.terminal import plain
 
 app = typer.Typer(
     name="datagen",
@@ -122,7 +123,7 @@ def trace(
     from datagen.run.trace import trace_text
 
     found = walk(run, row_id)
-    print(json.dumps(found, ensure_ascii=False) if as_json else trace_text(found))
+    print(json.dumps(found) if as_json else trace_text(found))
 
 
 @app.command()
@@ -261,8 +262,8 @@ def main() -> None:
             print(message)
             sys.exit(2)
         _fail(f"{message} ('datagen --help' lists what there is)", 2)
-    except typer.Abort:
-        _fail("interrupted", 130)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("interrupted: nothing was asked yet, run the same command again", 130)
     except BrokenPipeError:
         # The reader of our output left (| head): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -270,7 +271,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"datagen: {' '.join(message.split())}", file=sys.stderr)
+    # Servers and models had a say in it: no escape sequence of theirs reaches the terminal.
+    print(f"datagen: {plain(message)}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -77,16 +77,25 @@ def job(values: Mapping[str, Mapping[str, Any]], where: Mapping[str, str] | str)
 
     model = section(ModelConfig, values.get("model", {}), named("model"))
     asked = dict(values.get("skillmix", {}))
+    smaller: dict[str, Any] = {}
     if model.resolved_engine() == "local" and model.model is None:
-        asked = _for_the_embedded_model(asked)
+        smaller = {name: value for name, value in skillmix.EMBEDDED.items() if name not in asked}
     result = Job(
-        section(SkillmixConfig, asked, named("skillmix")),
+        section(SkillmixConfig, {**smaller, **asked}, named("skillmix")),
         model,
         section(RunConfig, values.get("run", {}), named("run")),
         section(FilterConfig, values.get("filters", {}), named("filters")),
     )
     skillmix.check_inputs(result.skillmix, _warn)
     price_of(result.model)
+    if smaller:
+        flags = " ".join(
+            f"--{n.replace('_', '-')} {v}" for n, v in smaller.items() if n != "prompts"
+        )
+        _warn(
+            "the embedded demo model answers: it shows how the pipeline works, its rows are not "
+            f"worth training on. For its sake: {flags}. --base-url names a real model."
+        )
     return result
 
 
@@ -109,17 +118,6 @@ def job_from_toml(path: Path, assignments: list[str]) -> Job:
     settings = {name: dict(values.get(name, {})) for name in SECTIONS}
     assign(settings, assignments)
     return job(settings, {name: f"{path} [{name}]" for name in SECTIONS})
-
-
-def _for_the_embedded_model(asked: dict[str, Any]) -> dict[str, Any]:
-    """The smaller defaults of the demo model, under what the user asked for."""
-    smaller = {name: value for name, value in skillmix.EMBEDDED.items() if name not in asked}
-    shown = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in smaller.items())
-    _warn(
-        "the embedded demo model answers; it shows how the pipeline works, its rows are not worth "
-        f"training on (--base-url names a real one). For its sake: {shown}"
-    )
-    return {**smaller, **asked}
 
 
 def _warn(line: str) -> None:

@@ -101,13 +101,10 @@ class Run:
         self.raise_if_stopping()
         stage = Stage(self, name, plan, function)
         self.stages.append(stage)
-        for block in stage.blocks():
-            if block.finished():
-                self.budget.count(
-                    block.counts.requests,
-                    block.counts.prompt_tokens,
-                    block.counts.completion_tokens,
-                )
+        if self.budget.limited:
+            # All of it before anything more is spent; else each block when it is opened.
+            for block in stage.blocks():
+                self.budget.count(block.spent())
         await stage.execute()
         await asyncio.to_thread(join_blocks, self.folder, name, stage.blocks())
         self.metrics.write()

@@ -95,6 +95,14 @@ class Block:
         for entry in self.journal.values():
             self.counts.count_answer(entry)
 
+    def spent(self) -> Counts:
+        """What earlier sessions spent here, finished or not."""
+        if self.finished() or not self.folder.exists():
+            return self.counts
+        self.open()
+        self.close()
+        return self.counts
+
     def settle(self, position: int, outcome: Sequence[Any] | Rejected, item: Any) -> bool:
         """Take the outcome of one position; True when it was the block's last."""
         if isinstance(outcome, Rejected):

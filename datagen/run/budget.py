@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datagen.errors import BudgetReached
 from datagen.llm import Answer, Request
 from datagen.llm.prices import Price
+from datagen.run.block import Counts
 
 CHARS_PER_TOKEN = 4.0
 """English text, most tokenizers; only for what has not been counted by the server yet."""
@@ -38,15 +39,22 @@ class Budget:
         """Dollars spent, or None where the price is not known."""
         return self.price.of(self.prompt_tokens, self.completion_tokens) if self.price else None
 
-    def count(self, requests: int, prompt_tokens: int, completion_tokens: int) -> None:
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit to keep."""
+        return self.max_cost is not None or self.max_tokens is not None
+
+    def count(self, counts: Counts) -> None:
         """Count what earlier sessions of the run spent."""
-        self.answers += requests
-        self.prompt_tokens += prompt_tokens
-        self.completion_tokens += completion_tokens
+        self.answers += counts.requests
+        self.prompt_tokens += counts.prompt_tokens
+        self.completion_tokens += counts.completion_tokens
 
     def spend(self, answer: Answer) -> None:
         """Count one answer."""
-        self.count(1, answer.prompt_tokens, answer.completion_tokens)
+        self.answers += 1
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
 
     @contextmanager
     def reserve(self, request: Request) -> Iterator[None]:
@@ -55,7 +63,7 @@ class Budget:
         Raises:
             BudgetReached: it would pass a limit.
         """
-        if self.max_cost is None and self.max_tokens is None:
+        if not self.limited:
             yield
             return
         prompt, completion = self._likely(request)

@@ -149,11 +149,18 @@ class Stage:
         for block in self.blocks():
             if block.finished():
                 self.finished.add(block.counts)
+                self._count(block)
                 continue
             block.open()
+            self._count(block)
             self.open[block.start] = block
             for position in range(block.start, block.stop):
                 yield block, position
+
+    def _count(self, block: Block) -> None:
+        """Count what earlier sessions spent on a block, unless it was counted beforehand."""
+        if not self.run.budget.limited:
+            self.run.budget.count(block.counts)
 
     async def _work(self, places: Iterator[tuple[Block, int]]) -> None:
         while not self.run.stopping:

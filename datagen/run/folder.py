@@ -123,11 +123,12 @@ class Ballast:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "ballast"
-        with contextlib.suppress(OSError), self._path.open("wb") as file:
-            try:
-                os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
-            except OSError:
-                file.truncate(0)
+        try:
+            with self._path.open("wb") as file:
+                # Real bytes: a hole would hold no space.
+                file.write(bytes(BALLAST_BYTES))
+        except OSError:
+            self._path.unlink(missing_ok=True)
 
     def drop(self) -> bool:
         """Give the space back; whether there was any to give."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from datagen.errors import RunError
 from datagen.rows import compact
 
 KEY = 32
+# macOS has no fdatasync.
+_sync = os.fdatasync if sys.platform == "linux" else os.fsync
 _HEAD = KEY + 1 + 8 + 1
 
 
@@ -79,7 +82,7 @@ class Journal:
         self.dirty, fd = False, self._fd
         if fd >= 0:
             # Else its block has closed it, perhaps this very moment in another thread.
-            os.fdatasync(fd)
+            _sync(fd)
 
     def close(self) -> None:
         """Release the file."""

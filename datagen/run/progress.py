@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from datagen.run.terminal import plain
+
 if TYPE_CHECKING:
     from datagen.run import Run
     from datagen.run.engine import Stage
@@ -81,7 +83,7 @@ class Live:
         notices = self._run.llm.traffic.notices[self._told :]
         self._told += len(notices)
         up = f"\x1b[{self._lines}A" if self._lines else ""
-        shown = [*(f"note: {notice}" for notice in notices), *lines]
+        shown = [*(f"note: {plain(notice)}" for notice in notices), *lines]
         sys.stderr.write(up + "".join(f"\r\x1b[2K{line}\n" for line in shown))
         sys.stderr.flush()
         self._lines = len(lines)
@@ -99,7 +101,7 @@ class Plain:
         notices = self._run.llm.traffic.notices[self._told :]
         self._told += len(notices)
         for notice in notices:
-            self._print({"note": notice} if self._json else f"note: {notice}")
+            self._print({"note": notice} if self._json else f"note: {plain(notice)}")
         for numbers in numbers_of(self._run):
             if self._last.get(numbers["stage"]) != numbers["done"]:
                 self._last[numbers["stage"]] = numbers["done"]

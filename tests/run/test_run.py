@@ -220,6 +220,8 @@ def test_a_cost_limit_counts_what_earlier_sessions_spent(tmp_path):
         go(tmp_path, dear, list(range(40)), max_cost=10, price=price, concurrency=1)
     with pytest.raises(BudgetReached, match=r"\$13\.0000 spent"):
         go(tmp_path, dear, list(range(40)), max_cost=13, price=price, concurrency=1)
+    journals = tmp_path.glob("blocks/*/*/journal.log")
+    assert sum(journal.read_bytes().count(b"\n") for journal in journals) == 13
 
 
 class Held:
