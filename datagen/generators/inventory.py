@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from datagen.errors import RunError
-from datagen.generators import names
+from datagen.generators import lists, names
 from datagen.generators.seeds import from_dataset, labelled_skills
 from datagen.rows import Message, Rejected
 from datagen.run import Run, Tools
@@ -64,7 +64,7 @@ async def list_skills(run: Run, config: SkillmixConfig) -> None:
             "2_skills",
             [
                 s.model_dump()
-                for s in names.merge((name, "") for name in names.read_list(config.skills))
+                for s in names.merge((name, "") for name in lists.read_list(config.skills))
             ],
         )
         return
@@ -93,7 +93,7 @@ async def list_skills(run: Run, config: SkillmixConfig) -> None:
 
 async def _topics(run: Run, config: SkillmixConfig) -> None:
     if config.topics is not None:
-        run.write("1_topics", [{"topic": topic} for topic in names.read_list(config.topics)])
+        run.write("1_topics", [{"topic": topic} for topic in lists.read_list(config.topics)])
         return
     await run.stage(
         "1_topics",
@@ -194,7 +194,7 @@ def _nothing(run: Run, what: str, stage: str, flag: str) -> RunError:
 async def list_query_types(run: Run, config: SkillmixConfig) -> None:
     if config.query_types is not None:
         run.write(
-            "3_query_types", [t.model_dump() for t in names.read_query_types(config.query_types)]
+            "3_query_types", [t.model_dump() for t in lists.read_query_types(config.query_types)]
         )
         return
     await run.stage(

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from datagen.errors import ConfigError
 from datagen.filters import quality
-from datagen.generators import names
+from datagen.generators import lists, names
 from datagen.generators.exchange import TURNS, follow, parse, read
 from datagen.generators.inventory import list_query_types, list_skills
 from datagen.generators.plan import PairPlan
@@ -136,16 +136,16 @@ def check_inputs(config: SkillmixConfig, warn: Callable[[str], None] | None = No
     if config.skills is not None and config.from_dataset is not None:
         raise ConfigError("--skills and --from-dataset both say where skills come from: give one")
     if config.topics is not None:
-        names.read_list(config.topics, warn)
+        lists.read_list(config.topics, warn)
     if config.skills is not None:
-        known = names.merge((name, "") for name in names.read_list(config.skills, warn))
+        known = names.merge((name, "") for name in lists.read_list(config.skills, warn))
         if config.k > len(known):
             raise ConfigError(
                 f"k = {config.k} is larger than the skill list ({len(known)} different skills in "
                 f"{config.skills}): lower --k or give more skills"
             )
     if config.query_types is not None:
-        names.read_query_types(config.query_types, warn)
+        lists.read_query_types(config.query_types, warn)
     if config.from_dataset is not None:
         next(from_dataset(config.from_dataset, 1, 0))
     if config.min_words > config.max_words:

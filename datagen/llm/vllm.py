@@ -1,16 +1,21 @@
 """vLLM in this process: its asynchronous engine, with prefix caching and structured output.
 
-For a GPU, or a CPU through vLLM's CPU build. The model is a Hugging Face folder or name. LoRA
-adapters have their place in ``_generate`` (``lora_request``) once the trainer asks for them.
+For a GPU, or a CPU through vLLM's CPU build. The model is a Hugging Face folder or name. vLLM's own
+engine arguments can be given as JSON in $DATAGEN_VLLM_ARGS, such as
+``{"tensor_parallel_size": 2, "max_model_len": 8192}``.
+https://docs.vllm.ai/en/latest/configuration/engine_args.html
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import importlib.util
+import inspect
 import itertools
+import json
 import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -22,18 +27,30 @@ from datagen.llm import Answer, ModelConfig, Request, Traffic
 if TYPE_CHECKING:
     from vllm import RequestOutput
 
-CPU_SPACE_GIB = "2"
-"""Key-value cache on a CPU where VLLM_CPU_KVCACHE_SPACE says nothing."""
+ARGUMENTS = "DATAGEN_VLLM_ARGS"
+SETTINGS = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+}
+"""Environment variables that vLLM reads, where the user has not set them; the last in GiB."""
+DEATH_S = 0.5
+"""A Ctrl-C reaches the engine's process too: how long to wait for the run's own ``drain``."""
 
 
 class VLLM:
     """A vLLM engine of this process. Made by ``VLLM.start``."""
 
-    def __init__(self, model: str, engine: Any, concurrency: int, longest: int) -> None:
+    def __init__(self, model: str, engine: Any, tokenizer: Any, config: ModelConfig) -> None:
         self.model = model
-        self.traffic = Traffic(limit=concurrency)
-        self._engine, self._longest = engine, longest
-        self._places = asyncio.Semaphore(concurrency)
+        self.traffic = Traffic(limit=config.concurrency)
+        self.lora: Any = None
+        """A ``vllm.lora.request.LoRARequest`` that every answer is made with, or None."""
+        self._engine, self._tokenizer = engine, tokenizer
+        self._longest = int(engine.model_config.max_model_len)
+        self._defaults: dict[str, Any] = engine.model_config.get_diff_sampling_param()
+        self._structured = config.structured
+        self._places = asyncio.Semaphore(config.concurrency)
         self._numbers = itertools.count()
         self._draining = False
 
@@ -42,7 +59,8 @@ class VLLM:
         """Load the model; takes from seconds to minutes.
 
         Raises:
-            ConfigError: vllm is not installed, or no model is named.
+            ConfigError: vllm is not installed or not for this machine, no model is named, or it is
+                not a chat model.
             BackendError: vLLM cannot load the model.
         """
         if not config.model:
@@ -51,20 +69,28 @@ class VLLM:
             raise ConfigError(
                 "--engine vllm needs vLLM: pip install 'datagen[vllm]' (its CPU build: see README)"
             )
+        options = _options(config.model)
         os.environ.update(VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", CPU_SPACE_GIB)
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             # Loading blocks for long, but must happen here: the engine belongs to this event loop.
-            engine = _engine(config)
-            longest = int(engine.model_config.max_model_len)
+            engine = _engine(options)
+        except ConfigError:
+            raise
         except Exception as error:
             # vLLM raises whatever its parts raise (OSError, ValueError, RuntimeError, ...).
             raise BackendError(f"vLLM cannot load {config.model}: {_one_line(error)}") from None
         # Rows carry the model's name, never a path of this machine.
         folder = Path(config.model)
         name = folder.resolve().name if folder.is_dir() else config.model
-        return cls(name, engine, config.concurrency, longest)
+        llm = cls(name, engine, await _tokenizer(engine), config)
+        try:
+            llm._prompt(Request(name, [{"role": "user", "content": "Hello"}]))
+        except Refused as error:
+            await llm.close()
+            raise ConfigError(f"--model {config.model} is no chat model: {error}") from None
+        return llm
 
     async def answer(self, request: Request) -> Answer:
         """See ``LLM.answer``."""
@@ -88,11 +114,12 @@ class VLLM:
         if engine is not None:
             engine.shutdown()
             del engine
+            await asyncio.sleep(0)  # its cancelled task lets go of it
             # It sits in reference cycles, and complains if it is freed after the interpreter's end.
             gc.collect()
 
     async def _answer(self, request: Request) -> Answer:
-        prompt = await self._prompt(request)
+        prompt = self._prompt(request)
         room = self._longest - len(prompt)
         if room < 1:
             raise Refused(
@@ -100,24 +127,23 @@ class VLLM:
             )
         try:
             last = await self._last(self._generate(prompt, request, room))
-        except ValueError as error:
-            raise Refused(_one_line(error)) from None
         except Exception as error:
-            if self._engine is None or self._engine.errored:
-                raise BackendError(
-                    f"the vLLM engine ended: {_one_line(error)}: run the same command again, it "
-                    "goes on where it stopped"
-                ) from None
-            raise
+            # Many kinds: vLLM has its own for bad requests, other versions raise ValueError.
+            if self._engine is not None and not self._engine.errored:
+                raise Refused(_one_line(error.__cause__ or error)) from None
+            await asyncio.sleep(DEATH_S)
+            if self._draining:
+                raise Drained("not answered: the run is stopping, and the engine with it") from None
+            raise BackendError(
+                f"the vLLM engine ended ({_one_line(error)}): its last words are above; run the "
+                "same command again, it goes on where it stopped"
+            ) from None
         return _as_answer(last, len(prompt), request.logprobs)
 
-    async def _prompt(self, request: Request) -> list[int]:
+    def _prompt(self, request: Request) -> list[int]:
         """Token ids of the conversation by the model's chat template."""
-        tokenizer = self._engine.tokenizer
-        if tokenizer is None:
-            tokenizer = await self._engine.get_tokenizer()
         try:
-            text = tokenizer.apply_chat_template(
+            text = self._tokenizer.apply_chat_template(
                 request.messages, tokenize=False, add_generation_prompt=True
             )
         except Exception as error:
@@ -125,7 +151,7 @@ class VLLM:
             raise Refused(
                 f"the model's chat template does not take it: {_one_line(error)}"
             ) from None
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def _generate(
@@ -134,20 +160,27 @@ class VLLM:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-        schema = StructuredOutputsParams(json=request.schema) if request.schema else None
-        params = SamplingParams(
-            temperature=1.0 if request.temperature is None else request.temperature,
-            top_p=1.0 if request.top_p is None else request.top_p,
-            max_tokens=min(request.max_tokens or room, room),
-            stop=list(request.stop) or None,
-            seed=request.seed,
-            logprobs=0 if request.logprobs else None,
-            structured_outputs=schema,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
-        number = f"datagen-{next(self._numbers)}"
+        asked = {
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "max_tokens": request.max_tokens,
+            "stop": list(request.stop) or None,
+            "seed": request.seed,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
+        # What the request leaves open is the model's generation_config.json, as vllm serve has it.
+        settings = {**self._defaults, **given}
+        settings["max_tokens"] = min(settings.get("max_tokens") or room, room)
+        if request.logprobs:
+            settings["logprobs"] = 0
+        if request.schema is not None and self._structured != "prompt":
+            settings["structured_outputs"] = StructuredOutputsParams(json=request.schema)
+        params = SamplingParams(**settings, output_kind=RequestOutputKind.FINAL_ONLY)
         outputs: AsyncGenerator[RequestOutput, None] = self._engine.generate(
-            {"prompt_token_ids": prompt}, params, number
+            {"prompt_token_ids": prompt},
+            params,
+            f"datagen-{next(self._numbers)}",
+            lora_request=self.lora,
         )
         return outputs
 
@@ -159,22 +192,48 @@ class VLLM:
         return last
 
 
-def _engine(config: ModelConfig) -> Any:
+def _options(model: str) -> dict[str, Any]:
+    """Arguments of the engine: ours, then the user's from the environment."""
+    text = os.environ.get(ARGUMENTS) or "{}"
+    try:
+        own = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{ARGUMENTS} is not JSON: {error}") from None
+    if not isinstance(own, dict):
+        raise ConfigError(f'{ARGUMENTS} must be a JSON object such as {{"max_model_len": 8192}}')
+    if own.get("trust_remote_code"):
+        raise ConfigError(f"{ARGUMENTS}: trust_remote_code would run the model folder's own code")
+    ours = {
+        "enable_prefix_caching": True,
+        "enable_log_requests": False,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+    return {**ours, **own, "model": model, "trust_remote_code": False}
+
+
+def _engine(options: dict[str, Any]) -> Any:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    options: dict[str, Any] = {
-        "model": config.model,
-        "enable_prefix_caching": True,
-        "trust_remote_code": False,
-        "enable_log_requests": False,
-        "disable_log_stats": True,
-    }
+    if current_platform.is_unspecified():
+        raise ConfigError(
+            "this vLLM finds no GPU: install its CPU build (README, Install), or give --base-url"
+        )
+    unknown = options.keys() - {field.name for field in dataclasses.fields(AsyncEngineArgs)}
+    if unknown:
+        raise ConfigError(f"{ARGUMENTS}: vLLM has no engine argument {sorted(unknown)[0]!r}")
     if current_platform.is_cpu():
         # Compiling takes minutes there and gains little.
-        options["enforce_eager"] = True
+        options = {"enforce_eager": True, **options}
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
+
+
+async def _tokenizer(engine: Any) -> Any:
+    """The model's tokenizer; asking for it is asynchronous in older versions."""
+    found = engine.get_tokenizer()
+    return await found if inspect.isawaitable(found) else found
 
 
 def _as_answer(output: RequestOutput, prompt_tokens: int, with_logprobs: bool) -> Answer:

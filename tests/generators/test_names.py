@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from datagen.errors import ConfigError
+from datagen.generators.lists import read_list, read_query_types
 from datagen.generators.names import (
     QueryType,
     Skill,
@@ -19,8 +20,6 @@ from datagen.generators.names import (
     normalise,
     parse_names,
     parse_query_types,
-    read_list,
-    read_query_types,
     would_merge,
 )
 
