@@ -211,37 +211,50 @@ def _comparable(job: Job) -> dict[str, Any]:
 
 async def _finish(run: Run, job: Job) -> Result:
     """Filters, dataset files, manifest."""
-    dataset = run.folder / "dataset"
-    dataset.mkdir(exist_ok=True)
     stages = {stage.name: stage.finished for stage in run.stages}
-    made = stages["5_rows"].kept + (stages["5_heldout"].kept if job.skillmix.heldout else 0)
-    planned = job.skillmix.n + job.skillmix.heldout
-    rejected = dict(stages["5_rows"].rejected)
+    rejected = stages["5_rows"].rejected.copy()
     if job.skillmix.heldout:
-        for reason, count in stages["5_heldout"].rejected.items():
-            rejected[reason] = rejected.get(reason, 0) + count
-        shutil.copyfile(run.folder / "5_heldout.jsonl", dataset / "heldout.jsonl")
-    if made == 0:
+        rejected.update(stages["5_heldout"].rejected)
+    if stages["5_rows"].kept == 0:
         raise RunError(
             f"no row was made: {_most(rejected)}; read {run.folder}/rejected/5_rows.jsonl"
         )
     try:
-        rows = await asyncio.to_thread(_filter, run, job, stages["5_rows"].kept)
-        run.metrics.write()
-        await asyncio.to_thread(finish_dataset, dataset, _info(run, job, rows))
-        run.metrics.complete = True
-        run.metrics.write()
-        result = Result(run.folder, rows, planned, rejected)
-        await asyncio.to_thread(_write_manifest, run.folder, job, result)
+        return await asyncio.to_thread(_write_dataset, run, job, dict(rejected))
     except OSError as error:
         raise RunError(
-            f"cannot write {dataset}: {error.strerror}: free some space and run the same command "
-            "again, it goes on where it stopped"
+            f"cannot write {run.folder / 'dataset'}: {error.strerror}: free some space and run the "
+            "same command again, it goes on where it stopped"
         ) from None
+
+
+def _write_dataset(run: Run, job: Job, rejected: dict[str, int]) -> Result:
+    dataset = run.folder / "dataset"
+    dataset.mkdir(exist_ok=True)
+    for stale in _not_of(job):
+        # Left by an earlier run in this folder that had a held-out set or a filter.
+        (run.folder / stale).unlink(missing_ok=True)
+    if job.skillmix.heldout:
+        shutil.copyfile(run.folder / "5_heldout.jsonl", dataset / "heldout.jsonl")
+    rows = _filter(run, job, next(s.finished.kept for s in run.stages if s.name == "5_rows"))
+    finish_dataset(dataset, _info(run, job, rows))
+    run.metrics.complete = True
+    run.metrics.write()
+    result = Result(run.folder, rows, job.skillmix.n + job.skillmix.heldout, rejected)
+    _write_manifest(run.folder, job, result)
     for part in run.folder.glob("blocks/*/*/rows.jsonl"):
         # The journals stay and can make the parts again.
         part.unlink()
     return result
+
+
+def _not_of(job: Job) -> list[str]:
+    """Files that a run of this job does not have."""
+    files = []
+    if not job.skillmix.heldout:
+        files += ["5_heldout.jsonl", "rejected/5_heldout.jsonl"]
+        files += ["dataset/heldout.jsonl", "dataset/heldout.parquet"]
+    return files if job.filters.dedup != "off" else [*files, "rejected/6_dedup.jsonl"]
 
 
 def _filter(run: Run, job: Job, made: int) -> int:
@@ -272,7 +285,7 @@ def _filter(run: Run, job: Job, made: int) -> int:
     write_atomic(target, b"".join(line for i, line in enumerate(lines) if i not in partner))
     dropped = [
         {
-            "position": i,
+            "position": _position(lines[i]),
             "reason": f"dedup_{name}",
             "detail": f"similarity {m.score:.3f} to row {json.loads(lines[m.kept])['id']}",
             "text": asked[i],
@@ -284,6 +297,11 @@ def _filter(run: Run, job: Job, made: int) -> int:
         (run.folder / "rejected").mkdir(exist_ok=True)
         run.write("rejected/6_dedup", dropped)
     return made - len(dropped)
+
+
+def _position(line: bytes) -> int:
+    """The plan position of a row."""
+    return int(json.loads(json.loads(line)["provenance"])["position"])
 
 
 def _matches(name: str, texts: list[str], threshold: float | None) -> list[dedup.Match]:

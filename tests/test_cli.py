@@ -244,6 +244,18 @@ def test_duplicates_are_counted_and_dropped_only_when_asked(scripted, tmp_path):
     assert len(dropped) == 3 and "similarity 1.000 to row" in dropped[0]["detail"]
 
 
+def test_nothing_stays_of_what_the_run_no_longer_has(scripted, tmp_path):
+    scripted("--n", 4, "--heldout", 2, "--dedup", "rouge_l")
+    run = tmp_path / "run"
+    assert (run / "dataset/heldout.parquet").exists() and (run / "rejected/6_dedup.jsonl").exists()
+    scripted("--n", 4)
+    left = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert not [name for name in left if "heldout" in name and not name.startswith("blocks/")]
+    assert "rejected/6_dedup.jsonl" not in left
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert set(manifest["files"]) == {name for name in left if name.startswith("dataset/")}
+
+
 def test_version_and_help():
     assert datagen("--version").stdout.strip() == f"datagen {__version__}"
     assert "skillmix" in datagen("--help").stdout
