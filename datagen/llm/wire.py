@@ -148,8 +148,8 @@ def read_answer(status: int, retry_after: str | None, data: bytes) -> Answer:
         answer = Answer(
             _clean(text),
             str(choice.get("finish_reason") or "stop"),
-            int(usage.get("prompt_tokens") or 0),
-            int(usage.get("completion_tokens") or 0),
+            _tokens(usage, "prompt_tokens"),
+            _tokens(usage, "completion_tokens"),
             logprobs=_logprobs(choice),
         )
     except json.JSONDecodeError:
@@ -158,7 +158,7 @@ def read_answer(status: int, retry_after: str | None, data: bytes) -> Answer:
         raise Fault("bad_json", "not UTF-8") from None
     except IndexError:
         raise Fault("empty_choices", "a reply without choices") from None
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise Fault("wrong_json", f"not a chat completion: {data[:80]!r}") from None
     return answer
 
@@ -194,7 +194,7 @@ def _server_words(data: bytes) -> str:
             text = ": ".join(said) or text
         else:
             text = str(error)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass
     return " ".join(text.split())[:500]
 
@@ -212,6 +212,14 @@ def _seconds(retry_after: str | None) -> float | None:
     except (ValueError, TypeError):
         return None
     return min(600.0, max(0.0, at - time.time()))
+
+
+def _tokens(usage: Any, name: str) -> int:
+    """A count out of a reply; what is no sensible number counts as none, the answer stands."""
+    try:
+        return min(10**9, max(0, int(usage.get(name) or 0)))
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        return 0
 
 
 def _clean(text: Any) -> str:

@@ -100,6 +100,21 @@ def test_missing_usage_and_null_content_are_no_fault():
     assert (answer.text, answer.finish_reason, answer.completion_tokens) == ("", "stop", 0)
 
 
+@pytest.mark.parametrize("count", ["-5", "Infinity", "NaN", '"many"', "null", "[]", "1e400"])
+def test_a_count_that_is_none_spoils_no_answer(count):
+    data = (
+        f'{{"choices": [{{"message": {{"content": "x"}}}}], "usage": {{"prompt_tokens": {count}}}}}'
+    )
+    answer = read_answer(200, None, data.encode())
+    assert (answer.text, answer.prompt_tokens) == ("x", 0)
+
+
+def test_json_nested_too_deep_is_a_fault():
+    for status in (200, 400):
+        with pytest.raises((Fault, Unservable)):
+            read_answer(status, None, b"[" * 100_000)
+
+
 def test_half_a_surrogate_pair_becomes_text_that_utf8_can_hold():
     answer = read_answer(200, None, b'{"choices": [{"message": {"content": "cut \\ud83d"}}]}')
     assert answer.text == "cut \ufffd"
