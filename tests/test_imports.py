@@ -16,7 +16,7 @@ FLOORS = [
     {"train"},
     {"evals"},
     {"report"},
-    {"pipeline", "estimate", "shirkers", "doctor", "options"},
+    {"pipeline", "estimate", "shirkers", "doctor", "isolation", "options"},
     {"cli"},
 ]
 ONLY_IN = {

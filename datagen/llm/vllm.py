@@ -16,13 +16,16 @@ import importlib.util
 import inspect
 import itertools
 import json
+import multiprocessing
 import os
+import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen.errors import BackendError, ConfigError, Drained, Refused
 from datagen.llm import Answer, ModelConfig, Request, Traffic
+from datagen.llm.children import Warden, own_interrupts
 
 if TYPE_CHECKING:
     from vllm import RequestOutput
@@ -34,6 +37,7 @@ SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "2",
 }
 """Environment variables that vLLM reads, where the user has not set them; the last in GiB."""
+ABOUT_SCHEMA = re.compile(r"schema|grammar|structured|json", re.I)
 DEATH_S = 0.5
 """A Ctrl-C reaches the engine's process too: how long to wait for the run's own ``drain``."""
 
@@ -53,6 +57,7 @@ class VLLM:
         self._places = asyncio.Semaphore(config.concurrency)
         self._numbers = itertools.count()
         self._draining = False
+        self._warden: Warden | None = None
 
     @classmethod
     async def start(cls, config: ModelConfig) -> VLLM:
@@ -69,13 +74,14 @@ class VLLM:
             raise ConfigError(
                 "--engine vllm needs vLLM: pip install 'datagen[vllm]' (its CPU build: see README)"
             )
-        options = _options(config.model)
+        own = _arguments()
         os.environ.update(VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1")
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         try:
             # Loading blocks for long, but must happen here: the engine belongs to this event loop.
-            engine = _engine(options)
+            with own_interrupts():
+                engine = _engine(config.model, own)
         except ConfigError:
             raise
         except Exception as error:
@@ -85,6 +91,9 @@ class VLLM:
         folder = Path(config.model)
         name = folder.resolve().name if folder.is_dir() else config.model
         llm = cls(name, engine, await _tokenizer(engine), config)
+        llm._warden = Warden(c.pid for c in multiprocessing.active_children() if c.pid)
+        # A failed import inside vLLM keeps this frame; close() could not free what it names.
+        del engine
         try:
             llm._prompt(Request(name, [{"role": "user", "content": "Hello"}]))
         except Refused as error:
@@ -113,6 +122,8 @@ class VLLM:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
+            if self._warden is not None:
+                self._warden.dismiss()
             del engine
             await asyncio.sleep(0)  # its cancelled task lets go of it
             # It sits in reference cycles, and complains if it is freed after the interpreter's end.
@@ -130,7 +141,7 @@ class VLLM:
         except Exception as error:
             # Many kinds: vLLM has its own for bad requests, other versions raise ValueError.
             if self._engine is not None and not self._engine.errored:
-                raise Refused(_one_line(error.__cause__ or error)) from None
+                return await self._without_schema(request, _one_line(error.__cause__ or error))
             await asyncio.sleep(DEATH_S)
             if self._draining:
                 raise Drained("not answered: the run is stopping, and the engine with it") from None
@@ -139,6 +150,15 @@ class VLLM:
                 "same command again, it goes on where it stopped"
             ) from None
         return _as_answer(last, len(prompt), request.logprobs)
+
+    async def _without_schema(self, request: Request, words: str) -> Answer:
+        """Asked again where the schema may be at fault and can be left to parse-and-retry."""
+        if self._structured != "auto" or not request.schema or not ABOUT_SCHEMA.search(words):
+            raise Refused(words)
+        notice = "vLLM does not take a JSON schema, it is left out there"
+        if notice not in self.traffic.notices:
+            self.traffic.notices.append(notice)
+        return await self._answer(dataclasses.replace(request, schema=None))
 
     def _prompt(self, request: Request) -> list[int]:
         """Token ids of the conversation by the model's chat template."""
@@ -192,27 +212,20 @@ class VLLM:
         return last
 
 
-def _options(model: str) -> dict[str, Any]:
-    """Arguments of the engine: ours, then the user's from the environment."""
-    text = os.environ.get(ARGUMENTS) or "{}"
+def _arguments() -> dict[str, Any]:
+    """The user's own engine arguments, from the environment."""
     try:
-        own = json.loads(text)
+        own = json.loads(os.environ.get(ARGUMENTS) or "{}")
     except json.JSONDecodeError as error:
         raise ConfigError(f"{ARGUMENTS} is not JSON: {error}") from None
     if not isinstance(own, dict):
         raise ConfigError(f'{ARGUMENTS} must be a JSON object such as {{"max_model_len": 8192}}')
     if own.get("trust_remote_code"):
         raise ConfigError(f"{ARGUMENTS}: trust_remote_code would run the model folder's own code")
-    ours = {
-        "enable_prefix_caching": True,
-        "enable_log_requests": False,
-        "disable_log_stats": True,
-        "use_tqdm_on_load": False,
-    }
-    return {**ours, **own, "model": model, "trust_remote_code": False}
+    return own
 
 
-def _engine(options: dict[str, Any]) -> Any:
+def _engine(model: str, own: dict[str, Any]) -> Any:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -221,13 +234,19 @@ def _engine(options: dict[str, Any]) -> Any:
         raise ConfigError(
             "this vLLM finds no GPU: install its CPU build (README, Install), or give --base-url"
         )
-    unknown = options.keys() - {field.name for field in dataclasses.fields(AsyncEngineArgs)}
-    if unknown:
-        raise ConfigError(f"{ARGUMENTS}: vLLM has no engine argument {sorted(unknown)[0]!r}")
-    if current_platform.is_cpu():
-        # Compiling takes minutes there and gains little.
-        options = {"enforce_eager": True, **options}
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
+    known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
+    if unknown := sorted(own.keys() - known):
+        raise ConfigError(f"{ARGUMENTS}: vLLM has no engine argument {unknown[0]!r}")
+    ours = {
+        "enable_prefix_caching": True,
+        "enable_log_requests": False,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        # Compiling takes minutes on a CPU and gains little.
+        "enforce_eager": current_platform.is_cpu(),
+    }
+    options = {name: value for name, value in ours.items() if name in known}
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**{**options, **own, "model": model}))
 
 
 async def _tokenizer(engine: Any) -> Any:

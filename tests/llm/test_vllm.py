@@ -1,14 +1,18 @@
 """vLLM in process on a real model (the embedded one, exported); run with -m vllm."""
 
 import asyncio
+import dataclasses
 import json
+import multiprocessing
 import os
+import signal
 
 import pytest
 
 from datagen.errors import BackendError, ConfigError, Drained, Refused
 from datagen.llm import ModelConfig, Request, open_llm
 from datagen.llm.model_files import find_model
+from datagen.llm.vllm import ARGUMENTS, VLLM
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
 LONGEST = 1024
@@ -25,7 +29,7 @@ def loop():
 def folder(tmp_path_factory):
     """The embedded model as a Hugging Face folder with a short context."""
     pytest.importorskip("vllm", reason="vllm is not installed")
-    pytest.importorskip("accelerate", reason="the model cannot be exported without accelerate")
+    pytest.importorskip("gguf", reason="the model cannot be exported without gguf")
     found = find_model()
     if found is None:
         pytest.skip("the embedded model is not here: datagen model pull")
@@ -45,6 +49,11 @@ def llm(folder, loop):
     )
     yield engine
     loop.run_until_complete(engine.close())
+
+
+def front(llm, **config):
+    """Another client of the same engine, with settings of its own."""
+    return VLLM(llm.model, llm._engine, llm._tokenizer, ModelConfig(**config))
 
 
 def request(text, **more):
@@ -70,6 +79,36 @@ def test_a_schema_is_obeyed(llm, loop):
     ask = request("List three skills of a cook as JSON.", schema=schema, max_tokens=200, seed=1)
     answer = loop.run_until_complete(llm.answer(ask))
     assert answer.finish_reason == "length" or isinstance(json.loads(answer.text)["skills"], list)
+
+
+def test_a_schema_that_vllm_cannot_enforce_is_left_to_parse_and_retry(llm, loop):
+    ask = request("Name a cook.", schema={"type": "no such type"}, seed=1)
+    assert loop.run_until_complete(llm.answer(ask)).text
+    assert llm.traffic.notices == ["vLLM does not take a JSON schema, it is left out there"]
+
+
+def test_where_the_schema_is_a_must_it_is_refused(llm, loop):
+    strict = front(llm, structured="schema")
+    with pytest.raises(Refused, match="no such type"):
+        loop.run_until_complete(
+            strict.answer(request("Name a cook.", schema={"type": "no such type"}))
+        )
+
+
+def test_stop_strings_end_the_answer_before_them(llm, loop):
+    ask = request("Count: one, two, three, four, five. Repeat that.", temperature=0.0)
+    whole = loop.run_until_complete(llm.answer(ask)).text
+    word = whole.split()[2]
+    cut = loop.run_until_complete(llm.answer(dataclasses.replace(ask, stop=(word,))))
+    assert cut.finish_reason == "stop"
+    assert cut.text == whole[: whole.index(word)]
+
+
+def test_a_conversation_the_template_refuses_is_refused_alone(llm, loop):
+    ask = Request("m", [{"role": "user", "content": None}], max_tokens=4)
+    with pytest.raises(Refused, match="chat template"):
+        loop.run_until_complete(llm.answer(ask))
+    assert loop.run_until_complete(llm.answer(request("Hello"))).text
 
 
 def test_a_seed_repeats_its_answer(llm, loop):
@@ -132,6 +171,24 @@ def test_draining_refuses_what_waits(llm, loop):
     assert sum(hasattr(outcome, "text") for outcome in outcomes) == 8
 
 
+def test_an_engine_that_dies_is_one_clear_line(llm, loop):
+    """Last of all."""
+    (engine,) = [c for c in multiprocessing.active_children() if "EngineCore" in c.name]
+
+    async def ask():
+        running = front(llm)
+        asking = asyncio.create_task(running.answer(request("Tell a story.", max_tokens=900)))
+        await asyncio.sleep(0.3)
+        os.kill(engine.pid, signal.SIGKILL)
+        with pytest.raises(BackendError, match="run the same command again") as error:
+            await asking
+        assert "\n" not in str(error.value)
+        with pytest.raises(BackendError, match="engine ended"):
+            await running.answer(request("Still there?"))
+
+    loop.run_until_complete(ask())
+
+
 def test_a_folder_that_is_no_model_is_one_clear_line(tmp_path, loop):
     pytest.importorskip("vllm", reason="vllm is not installed")
     with pytest.raises(BackendError, match="vLLM cannot load") as error:
@@ -142,3 +199,19 @@ def test_a_folder_that_is_no_model_is_one_clear_line(tmp_path, loop):
 def test_no_model_named(loop):
     with pytest.raises(ConfigError, match="needs --model"):
         loop.run_until_complete(open_llm(ModelConfig(engine="vllm")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "must be a JSON object"),
+        ('{"max_model_length": 9}', "no engine argument 'max_model_length'"),
+        ('{"trust_remote_code": true}', "would run the model folder's own code"),
+    ],
+)
+def test_bad_engine_arguments_are_one_clear_line(arguments, words, loop, tmp_path, monkeypatch):
+    pytest.importorskip("vllm", reason="vllm is not installed")
+    monkeypatch.setenv(ARGUMENTS, arguments)
+    with pytest.raises(ConfigError, match=words):
+        loop.run_until_complete(open_llm(ModelConfig(engine="vllm", model=str(tmp_path))))
