@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from datagen.errors import BackendError, ConfigError, Refused
 from datagen.llm import Answer, ModelConfig, Request, Traffic
@@ -36,6 +37,7 @@ UNREACHABLE_TRIES = 3
 """Tries to connect before a server that never answered is taken to be down."""
 HOPELESS = 20
 """Requests refused one after another, none answered, after which the configuration is at fault."""
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 LONGEST_BODY = 64 * 2**20
 
 
@@ -67,6 +69,8 @@ class OpenAILLM:
         self.traffic = Traffic(limit=concurrency)
         self._key = api_key
         self._timeout, self._patience = timeout, patience
+        # What runs on this machine is not asked through a proxy.
+        self._here = all(urlsplit(url).hostname in LOOPBACK for url in base_urls)
         self._headers = {"Content-Type": "application/json", **(headers or {})}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
@@ -87,7 +91,7 @@ class OpenAILLM:
         key = read_key(config)
         urls, headers = _as_openai_would(key, config.base_url)
         for url in urls:
-            if not url.startswith(("http://", "https://")):
+            if not _is_http(url):
                 raise ConfigError(
                     f"--base-url {url!r} is not an http(s) URL such as http://127.0.0.1:8000/v1"
                 )
@@ -213,7 +217,7 @@ class OpenAILLM:
                 total=self._timeout, sock_connect=min(10.0, self._timeout)
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=proxied,
+            trust_env=proxied and not self._here,
         )
         return self._session
 
@@ -268,6 +272,14 @@ def read_key(config: ModelConfig) -> str | None:
     if not key or "\n" in key:
         raise ConfigError(f"--api-key-file {config.api_key_file}: it must hold the key on one line")
     return key
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 _ACCOUNT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")

@@ -261,6 +261,13 @@ def test_draining_refuses_what_waits_and_finishes_what_is_on_the_wire():
     assert sum(isinstance(o, Drained) for o in outcomes) == 16
 
 
+def test_a_proxy_is_not_asked_for_what_runs_here(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with running(style="canned") as server:
+        (answer,), _ = ask_all(server, 1)
+    assert answer.text
+
+
 def test_a_cancelled_request_gives_its_place_back():
     async def main(server):
         llm = OpenAILLM("mock-model", [server.url], concurrency=2)
@@ -295,6 +302,7 @@ def test_the_key_comes_from_the_environment_or_a_file(tmp_path, monkeypatch):
     "config, words",
     [
         ({"base_url": ("ftp://x",), "model": "m"}, "not an http"),
+        ({"base_url": ("http://[x/v1",), "model": "m"}, "not an http"),
         ({"base_url": ("http://127.0.0.1:1/v1",)}, "--model is missing"),
         ({"model": "m"}, "no API key"),
         ({"model": "m", "api_key_file": "/nonexistent/key"}, "--api-key-file"),
