@@ -11,7 +11,7 @@ types:
 	mypy
 
 test:
-	pytest --cov=datagen --cov-fail-under=85
+	pytest --cov=datagen --cov-fail-under=80
 
 slow:
 	pytest -m slow
